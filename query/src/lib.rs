@@ -1,1 +1,25 @@
-//! tributary-query
+//! Questions to the record: SQL over its tables and views, at one cut, and the claims of accounts.
+//!
+//! **Takes** SQL text, positional parameters and a point of the record (a cut, an epoch, or what is certified).
+//! **Gives** streams of Arrow batches, the same over HTTP in five formats, and claims with their proofs.
+//! **Promise**: a query reads one cut throughout and changes nothing; it ends within its limits of time, memory, rows and
+//! disk; an answer is whole or visibly broken off, never silently short.
+//! **On failure**: a [`error::QueryError`] whose code is stable and whose kind says whether to correct the question, wait, or call
+//! an operator.
+
+pub mod catalog;
+pub mod claims;
+pub mod engine;
+pub mod error;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod openapi;
+pub mod settings;
+pub mod sql;
+pub mod views;
+
+pub use claims::{Claim, claim};
+pub use engine::{Engine, Session};
+pub use error::QueryError;
+pub use settings::Settings;

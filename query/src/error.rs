@@ -1,0 +1,143 @@
+//! Why a question was not answered.
+
+use std::fmt;
+use std::time::Duration;
+
+use datafusion::error::DataFusionError;
+
+/// What the asker must do about a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The question is wrong or not allowed: correct it.
+    Reject,
+    /// What was asked for does not exist.
+    Missing,
+    /// The question is too large for its limits: ask for less.
+    Limit,
+    /// Too busy, or a passing fault of the store: ask again later.
+    Retry,
+    /// Stored data contradicts itself: an operator must look.
+    Corrupt,
+    /// Our own fault.
+    Internal,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $text:literal, $status:literal, $kind:ident;)*) => {
+        /// The stable code of a failure; each is listed with cause and cure in docs/errors.md.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The code as answers carry it.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $text,)* }
+            }
+
+            /// The HTTP status of an answer with this code.
+            pub fn status(self) -> u16 {
+                match self { $(Code::$name => $status,)* }
+            }
+
+            /// What the asker must do.
+            pub fn kind(self) -> Kind {
+                match self { $(Code::$name => Kind::$kind,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request body is not the JSON object that the route takes.
+    BadRequest = "bad_request", 400, Reject;
+    /// The SQL does not parse, names what does not exist, or does not type-check.
+    BadSql = "bad_sql", 400, Reject;
+    /// More than one statement, or none.
+    OneStatement = "one_statement", 400, Reject;
+    /// The SQL text has too many bytes, tokens or levels.
+    SqlTooLarge = "sql_too_large", 400, Reject;
+    /// The statement would write, or change or read something outside the tables.
+    ReadOnly = "read_only", 403, Reject;
+    /// A parameter is missing, superfluous, or of a type that cannot be bound.
+    BadParams = "bad_params", 400, Reject;
+    /// `as_of` does not name exactly one point, or the cut's text is no cut.
+    BadAsOf = "bad_as_of", 400, Reject;
+    /// The cut lies beyond what is indexed.
+    CutAhead = "cut_ahead", 409, Retry;
+    /// A value could not be computed: overflow, division by zero, a failed cast.
+    Evaluation = "evaluation", 422, Reject;
+    /// Two columns of the answer have one name, which the format cannot tell apart.
+    DuplicateColumns = "duplicate_columns", 422, Reject;
+    /// The format cannot hold a column's type.
+    UnsupportedType = "unsupported_type", 422, Reject;
+    /// None of the formats in `Accept` is offered.
+    NotAcceptable = "not_acceptable", 406, Reject;
+    /// The request body's content type is not `application/json`.
+    UnsupportedMediaType = "unsupported_media_type", 415, Reject;
+    /// The request body has too many bytes.
+    RequestTooLarge = "request_too_large", 413, Reject;
+    /// The query took longer than its limit.
+    Timeout = "query_timeout", 408, Limit;
+    /// The query needed more memory or disk than its limit.
+    Memory = "query_memory", 422, Limit;
+    /// The answer has more rows than its limit.
+    Rows = "query_rows", 422, Limit;
+    /// All places for queries, running and waiting, are taken.
+    Busy = "busy", 503, Retry;
+    /// The address is not 0x and 40 hexadecimal digits, or is the zero address.
+    BadAddress = "bad_address", 400, Reject;
+    /// The epoch is not a number from 1.
+    BadEpoch = "bad_epoch", 400, Reject;
+    /// No such epoch is closed.
+    EpochNotFound = "epoch_not_found", 404, Missing;
+    /// The account has earned nothing up to the epoch.
+    AccountNotFound = "account_not_found", 404, Missing;
+    /// The store, the lake or the journal could not be read.
+    Unavailable = "store_unavailable", 503, Retry;
+    /// Stored data contradicts itself.
+    Corrupt = "corrupt", 500, Corrupt;
+    /// A fault of the engine itself.
+    Internal = "internal", 500, Internal;
+}
+
+/// A question that was not answered: the code says why, the message on what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueryError {
+    /// The stable code.
+    pub code: Code,
+    /// What happened, on what; for people.
+    pub message: String,
+    /// How long to wait before asking again, where that is known.
+    pub retry_after: Option<Duration>,
+}
+
+impl QueryError {
+    /// An error of the code.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), retry_after: None }
+    }
+
+    /// What the asker must do.
+    pub fn kind(&self) -> Kind {
+        self.code.kind()
+    }
+}
+
+impl fmt::Display for QueryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.message, self.code.as_str())
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+impl From<QueryError> for DataFusionError {
+    fn from(error: QueryError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
+}
