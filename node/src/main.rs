@@ -1,2 +1,35 @@
-//! tributary
-fn main() {}
+//! `tributary`: the one binary. Reads the command line, runs one subcommand, turns its outcome into an exit code.
+
+mod cli;
+mod config;
+mod exit;
+mod input;
+mod lock;
+mod logging;
+mod metrics;
+mod progress;
+mod remote;
+mod server;
+mod status;
+mod wire;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments = <cli::Arguments as clap::Parser>::parse();
+    logging::init(arguments.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the async runtime does not start: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    match runtime.block_on(cli::run(arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.code())
+        }
+    }
+}

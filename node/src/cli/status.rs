@@ -1,0 +1,145 @@
+//! `tributary status`: how far the record is, and a wait until what was accepted is that far.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use reqwest::Client;
+
+use crate::exit::{Failure, Outcome};
+use crate::status::{Stage, StatusReport};
+use crate::{progress, remote};
+
+/// How often the server is asked while waiting.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Arguments of `status`.
+#[derive(Args)]
+pub struct Status {
+    /// The server.
+    #[arg(long, default_value = remote::DEFAULT_URL)]
+    url: String,
+    /// Return only when every offset accepted before now is that far.
+    #[arg(long, value_enum, value_name = "STAGE")]
+    wait: Option<Stage>,
+    /// How long to wait at most, such as 60s, 500ms or 5m.
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Prints the report, after the wait if one is asked for.
+    pub async fn run(self) -> Outcome {
+        let client = remote::client()?;
+        let mut report = self.fetch(&client).await?;
+        if let Some(stage) = self.wait {
+            report = self.wait_for(&client, report, stage).await?;
+        }
+        if self.json {
+            return super::print_json(&report);
+        }
+        print!("{}", render(&report));
+        Ok(())
+    }
+
+    async fn fetch(&self, client: &Client) -> Result<StatusReport, Failure> {
+        let (response, _) = remote::persist(|| client.get(remote::route(&self.url, "/v1/status"))).await?;
+        let response = remote::success(response).await?;
+        response.json().await.map_err(|e| Failure::failed("the answer is not a status report", e))
+    }
+
+    async fn wait_for(&self, client: &Client, first: StatusReport, stage: Stage) -> Result<StatusReport, Failure> {
+        let goal: BTreeMap<u32, u64> = first.partitions.iter().map(|p| (p.partition, p.next_offset)).collect();
+        let started = Instant::now();
+        let spinner = progress::spinner("waiting");
+        let mut report = first;
+        loop {
+            let missing = missing(&report, &goal, stage);
+            if missing == 0 {
+                spinner.finish_and_clear();
+                return Ok(report);
+            }
+            if started.elapsed() >= self.timeout {
+                spinner.finish_and_clear();
+                return Err(Failure::Failed(timed_out(&report, stage, missing, self.timeout)));
+            }
+            spinner.set_message(format!("{missing} offsets to go"));
+            tokio::time::sleep(POLL.min(self.timeout)).await;
+            report = self.fetch(client).await?;
+        }
+    }
+}
+
+/// How many of the offsets below the goal are not at the stage yet.
+fn missing(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> u64 {
+    report.partitions.iter().map(|p| goal.get(&p.partition).map_or(0, |g| g.saturating_sub(p.reached(stage)))).sum()
+}
+
+fn timed_out(report: &StatusReport, stage: Stage, missing: u64, timeout: Duration) -> String {
+    let stage = format!("{stage:?}").to_lowercase();
+    let reasons: Vec<String> = report
+        .partitions
+        .iter()
+        .filter_map(|p| p.error.as_ref().map(|e| format!("; partition {} stands still: {e}", p.partition)))
+        .collect();
+    format!("{missing} accepted offsets are not {stage} after {timeout:?}{}", reasons.concat())
+}
+
+fn render(report: &StatusReport) -> String {
+    let mut text = format!("deployment {}  version {}\n", report.deployment, report.version);
+    text += "partition       accepted         sealed      available        indexed            lag  sealed at\n";
+    for p in &report.partitions {
+        text += &format!(
+            "{:>9} {:>14} {:>14} {:>14} {:>14} {:>14}  {}\n",
+            p.partition,
+            p.next_offset,
+            p.sealed_offset,
+            p.available_offset,
+            p.indexed_offset,
+            p.lag,
+            p.sealed_at.as_deref().unwrap_or("-")
+        );
+        if let Some(error) = &p.error {
+            text += &format!("          stands still: {error}\n");
+        }
+    }
+    match &report.latest_epoch {
+        Some(e) => text += &format!("epoch {}: {} inferences, {} wei, root {}\n", e.epoch, e.inferences, e.fees, e.root),
+        None => text += "no epoch is closed\n",
+    }
+    text
+}
+
+/// Parses a number with the unit ms, s, m or h; without a unit it is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let wrong = || format!("`{text}` is not a duration such as 60s, 500ms, 5m or 1h");
+    let number: u64 = text[..split].parse().map_err(|_| wrong())?;
+    let millis = match &text[split..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_in_seconds() {
+        assert_eq!(parse_duration("60s"), Ok(Duration::from_secs(60)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for text in ["", "s", "1d", "-1s", "1.5s", "99999999999999999999h"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+}

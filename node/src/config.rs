@@ -1,0 +1,314 @@
+//! The configuration: one TOML file < environment (`TRIBUTARY__SECTION__KEY`) < flags. Unknown keys are errors that name
+//! the nearest key.
+
+mod keys;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+/// What every environment variable of the configuration starts with.
+pub const ENVIRONMENT_PREFIX: &str = "TRIBUTARY__";
+
+/// The treasury of `dev` and of commands run with `--data-dir`.
+pub const DEV_TREASURY: &str = "0x00000000000000000000000000000000000fee01";
+
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($field: $default,)* }
+            }
+        }
+    };
+}
+
+section! {
+    /// The effective configuration.
+    Config {
+        /// Where everything is kept.
+        data: Data = Data::default(),
+        /// The HTTP server.
+        http: Http = Http::default(),
+        /// The door.
+        ingest: Ingest = Ingest::default(),
+        /// Sealing batches.
+        seal: Seal = Seal::default(),
+        /// Data availability.
+        da: Availability = Availability::default(),
+        /// Materialising tables.
+        index: Index = Index::default(),
+        /// Answering queries.
+        query: Query = Query::default(),
+        /// Closing epochs.
+        settlement: Settlement = Settlement::default(),
+    }
+}
+section! {
+    /// `[data]`
+    Data {
+        /// The data directory of `dev`: `log`, `store`, `views`.
+        dir: PathBuf = PathBuf::from("./tributary-data"),
+        /// Partitions of a new deployment; an existing one keeps its own.
+        partitions: u32 = 4,
+    }
+}
+section! {
+    /// `[http]`
+    Http {
+        /// The port on the loopback interface; 0 takes a free one.
+        port: u16 = 8080,
+    }
+}
+section! {
+    /// `[ingest]`
+    Ingest {
+        /// The most bytes of requests held at once; beyond it the door answers 503.
+        in_flight_bytes_max: u64 = 128 << 20,
+        /// The most requests held at once.
+        in_flight_requests_max: u64 = 64,
+    }
+}
+section! {
+    /// `[seal]`
+    Seal {
+        /// The most event bytes of one batch.
+        batch_bytes_max: u64 = 900_000,
+        /// How long the first event of a batch waits at most, in milliseconds.
+        batch_age_ms: u64 = 1_000,
+    }
+}
+section! {
+    /// `[da]`
+    Availability {
+        /// The most bytes of one blob's payload.
+        blob_bytes_max: u64 = 1_015_777,
+        /// How long a sealed batch waits for its blob at most, in milliseconds.
+        blob_age_ms: u64 = 2_000,
+        /// Whether dispersal stands still.
+        paused: bool = false,
+    }
+}
+section! {
+    /// `[index]`
+    Index {
+        /// The most batch bytes of one indexing round.
+        round_bytes_max: u64 = 16 << 20,
+    }
+}
+section! {
+    /// `[query]`
+    Query {
+        /// How long one query may take, in milliseconds.
+        timeout_ms: u64 = 30_000,
+        /// The most memory of one query, in bytes.
+        memory_bytes_max: u64 = 256 << 20,
+        /// The most rows of one answer.
+        rows_max: u64 = 10_000_000,
+        /// The most queries that run at once.
+        queries_max: u64 = 8,
+    }
+}
+section! {
+    /// `[settlement]`
+    Settlement {
+        /// The address that receives the protocol's share. Required with `--config`.
+        treasury: Option<String> = None,
+        /// The largest fee of one inference in wei; absent: no ceiling.
+        max_fee: Option<String> = None,
+        /// The largest sum of fees of one epoch in wei; absent: no ceiling.
+        max_epoch_total: Option<String> = None,
+        /// How long `settle` waits for availability and indexing at most, in milliseconds.
+        wait_ms: u64 = 120_000,
+    }
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// A key that does not exist.
+    #[error("{origin}: there is no key `{key}`{}", nearest.as_ref().map(|n| format!("; did you mean `{n}`?")).unwrap_or_default())]
+    Unknown {
+        /// The file or environment variable.
+        origin: String,
+        /// The key as given.
+        key: String,
+        /// The key most like it.
+        nearest: Option<String>,
+    },
+    /// A value of the wrong type or out of range.
+    #[error("the configuration is not valid: {0}")]
+    Invalid(String),
+}
+
+impl Config {
+    /// Merges the defaults, the file if one is named, and the environment, in this order.
+    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut merged = Table::new();
+        if let Some(path) = file {
+            let name = path.display().to_string();
+            let text =
+                std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
+            let table: Table =
+                text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { path: name.clone(), message: e.to_string() })?;
+            keys::check(&table, &name)?;
+            merged = table;
+        }
+        for (variable, value) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)) {
+            set_from_environment(&mut merged, &variable, &value)?;
+        }
+        let config: Self = Value::Table(merged).try_into().map_err(|e: toml::de::Error| ConfigError::Invalid(e.to_string()))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// As TOML, ready to be a configuration file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("a configuration is made of tables of scalars")
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("data.partitions", u64::from(self.data.partitions)),
+            ("ingest.in_flight_bytes_max", self.ingest.in_flight_bytes_max),
+            ("ingest.in_flight_requests_max", self.ingest.in_flight_requests_max),
+            ("seal.batch_bytes_max", self.seal.batch_bytes_max),
+            ("seal.batch_age_ms", self.seal.batch_age_ms),
+            ("da.blob_bytes_max", self.da.blob_bytes_max),
+            ("index.round_bytes_max", self.index.round_bytes_max),
+            ("query.timeout_ms", self.query.timeout_ms),
+            ("query.memory_bytes_max", self.query.memory_bytes_max),
+            ("query.rows_max", self.query.rows_max),
+            ("query.queries_max", self.query.queries_max),
+        ];
+        for (key, value) in positive {
+            if value == 0 {
+                return Err(ConfigError::Invalid(format!("`{key}` must be at least 1")));
+            }
+        }
+        if self.data.partitions > tributary_schemas::ids::PartitionCount::MAX {
+            return Err(ConfigError::Invalid("`data.partitions` must be at most 4096".to_owned()));
+        }
+        self.settlement.parsed().map(|_| ())
+    }
+}
+
+/// The settlement section, parsed.
+pub struct SettlementValues {
+    /// The treasury, if one is named.
+    pub treasury: Option<tributary_schemas::units::Address>,
+    /// The ceiling of one fee.
+    pub max_fee: Option<u128>,
+    /// The ceiling of an epoch's fees.
+    pub max_epoch_total: Option<u128>,
+}
+
+impl Settlement {
+    /// Parses the address and the amounts.
+    pub fn parsed(&self) -> Result<SettlementValues, ConfigError> {
+        let invalid = |key: &str, why: String| ConfigError::Invalid(format!("`settlement.{key}` {why}"));
+        let amount = |key: &str, text: &Option<String>| match text {
+            None => Ok(None),
+            Some(text) => text
+                .parse::<u128>()
+                .map(Some)
+                .map_err(|_| invalid(key, "is not an amount: a decimal string of wei".to_owned())),
+        };
+        let treasury = self.treasury.as_deref().map(tributary_schemas::units::Address::parse).transpose();
+        Ok(SettlementValues {
+            treasury: treasury.map_err(|e| invalid("treasury", e.to_string()))?,
+            max_fee: amount("max_fee", &self.max_fee)?,
+            max_epoch_total: amount("max_epoch_total", &self.max_epoch_total)?,
+        })
+    }
+}
+
+/// Sets one key from `TRIBUTARY__SECTION__KEY`. The value is read as TOML, and as a string when it is none.
+fn set_from_environment(merged: &mut Table, variable: &str, value: &str) -> Result<(), ConfigError> {
+    let path: Vec<String> = variable[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
+    let joined = path.join(".");
+    let parsed = keys::typed(&joined, value).ok_or_else(|| keys::unknown(variable, &joined))?;
+    let [section, key] = path.as_slice() else { return Err(keys::unknown(variable, &joined)) };
+    let table = merged.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+    match table {
+        Value::Table(table) => table.insert(key.clone(), parsed),
+        _ => return Err(ConfigError::Invalid(format!("`{section}` must be a table"))),
+    };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(Some(file.path()), environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+        let config = load("[http]\nport = 1\n[seal]\nbatch_age_ms = 5\n", &[("TRIBUTARY__HTTP__PORT", "2"), ("PATH", "x")]).unwrap();
+        assert_eq!((config.http.port, config.seal.batch_age_ms, config.data.partitions), (2, 5, 4));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_one() {
+        let error = load("[seal]\nbatch_agems = 5\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("`seal.batch_agems`") && error.contains("`seal.batch_age_ms`"), "{error}");
+        let error = load("", &[("TRIBUTARY__HTP__PORT", "2")]).unwrap_err().to_string();
+        assert!(error.contains("`htp.port`") && error.contains("`http.port`"), "{error}");
+    }
+
+    #[test]
+    fn a_text_value_from_the_environment_stays_text() {
+        let config = load("", &[("TRIBUTARY__SETTLEMENT__MAX_FEE", "1000"), ("TRIBUTARY__DA__PAUSED", "true")]).unwrap();
+        assert_eq!(config.settlement.parsed().unwrap().max_fee, Some(1000));
+        assert!(config.da.paused);
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_used_is_refused_by_its_key() {
+        for (text, key) in [
+            ("[http]\nport = 70000\n", "port"),
+            ("[seal]\nbatch_age_ms = 0\n", "seal.batch_age_ms"),
+            ("[settlement]\ntreasury = \"0x1\"\n", "settlement.treasury"),
+            ("[settlement]\nmax_fee = \"-1\"\n", "settlement.max_fee"),
+            ("http = 1\n", "http"),
+            ("[http\n", "TOML"),
+        ] {
+            let error = load(text, &[]).unwrap_err().to_string();
+            assert!(error.contains(key), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_printed_configuration_loads_again() {
+        let printed = Config::default().to_toml();
+        assert_eq!(load(&printed, &[]).unwrap().to_toml(), printed);
+    }
+}
