@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::ids::{Partition, Seq};
+use crate::refusal::excerpt;
 
 /// A vector partition → sequence number of the last batch included. A partition without an entry contributes nothing.
 ///
@@ -72,7 +73,7 @@ impl fmt::Display for Cut {
     }
 }
 
-/// A text that is no cut.
+/// A text that is no cut, its beginning quoted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not a cut: write partition:sequence pairs in ascending order, such as 0:12,1:7")]
 pub struct CutError(String);
@@ -84,13 +85,18 @@ impl FromStr for Cut {
         let mut cut = Cut::empty();
         let mut last = None;
         for pair in text.split(',').filter(|_| !text.is_empty()) {
-            let parsed = pair.split_once(':').and_then(|(p, s)| Some((canonical(p).and_then(|p| u32::try_from(p).ok()).and_then(Partition::new)?, canonical(s).and_then(Seq::new)?)));
+            let parsed = pair.split_once(':').and_then(|(p, s)| {
+                Some((
+                    canonical(p).and_then(|p| u32::try_from(p).ok()).and_then(Partition::new)?,
+                    canonical(s).and_then(Seq::new)?,
+                ))
+            });
             match parsed {
                 Some((partition, seq)) if last < Some(partition) => {
                     last = Some(partition);
                     cut.set(partition, seq);
                 }
-                _ => return Err(CutError(text.to_owned())),
+                _ => return Err(CutError(excerpt(text).into_owned())),
             }
         }
         Ok(cut)

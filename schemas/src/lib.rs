@@ -5,7 +5,14 @@
 //! **Promise**: a value of these types keeps every rule of the event specification; parsing is a pure function.
 //! **On failure**: a [`refusal::Refusal`] for a producer's mistake, a [`protobuf::DecodeError`] for a damaged record.
 
+pub mod cloudevents;
 pub mod cut;
 pub mod event;
+pub mod identity;
 pub mod ids;
+pub mod limits;
+pub mod protobuf;
+pub mod refusal;
+pub mod rules;
+pub mod tables;
 pub mod units;
