@@ -1,0 +1,96 @@
+//! `tributary dev`: everything in one process.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tributary_schemas::ids::PartitionCount;
+
+use crate::config::Config;
+use crate::exit::{Failure, Outcome};
+use crate::wire::{self, Record};
+use crate::server;
+
+/// How long requests and stages may take to end after a signal.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Arguments of `dev`.
+#[derive(Args)]
+pub struct Dev {
+    #[command(flatten)]
+    data: super::DataArguments,
+    /// The port on the loopback interface; 0 takes a free one [default: 8080].
+    #[arg(long)]
+    port: Option<u16>,
+    /// Partitions of a new deployment; an existing one keeps its own [default: 4].
+    #[arg(long)]
+    partitions: Option<u32>,
+}
+
+impl Dev {
+    /// Serves until SIGTERM or SIGINT.
+    pub async fn run(self) -> Outcome {
+        let mut config = self.data.load()?;
+        if let Some(port) = self.port {
+            config.http.port = port;
+        }
+        let lock = wire::take(&config.data.dir).map_err(|e| Failure::Failed(e.to_string()))?;
+        let listener = server::bind(config.http.port).await?;
+        let url = listener.local_addr().map(|a| format!("http://{a}")).map_err(|e| Failure::failed("no address", e))?;
+        let born_with = self.partitions(&config)?;
+        let record = Record::open(&config, born_with).await?;
+        let writers = record.writers(&config, lock).await?;
+        let door = writers.door(&record, &config);
+        let mut registry = Registry::with_prefix("tributary");
+        writers.register_metrics(&record, &door, &mut registry);
+
+        let shutdown = CancellationToken::new();
+        let started = CancellationToken::new();
+        let router = server::router(&record, door, writers.sources(&record), registry, started.clone());
+        let stages = writers.start(&shutdown);
+        let serving = tokio::spawn(server::serve(listener, router, shutdown.clone(), DRAIN));
+        started.cancel();
+        announce(&url, &record.directory, record.journal.genesis().partitions.get());
+
+        wait_for_signal().await?;
+        shutdown.cancel();
+        for stage in stages {
+            if tokio::time::timeout(DRAIN, stage).await.is_err() {
+                tracing::warn!("a stage did not end in time; what it had under way is done again at the next start");
+            }
+        }
+        serving.await.map_err(|e| Failure::failed("the HTTP server stopped", e))?
+    }
+
+    /// The partition count to be born with: the flag if given (an existing deployment must match it), else its own if the
+    /// directory has one, else the default.
+    fn partitions(&self, config: &Config) -> Result<Option<PartitionCount>, Failure> {
+        let genesis: PathBuf = config.data.dir.join("store/journal/genesis.json");
+        match self.partitions {
+            None if genesis.exists() => Ok(None),
+            flag => {
+                let count = flag.unwrap_or(config.data.partitions);
+                let refused = || Failure::Usage(format!("{count} partitions cannot be had: name 1 to {}", PartitionCount::MAX));
+                PartitionCount::new(count).map(Some).ok_or_else(refused)
+            }
+        }
+    }
+}
+
+fn announce(url: &str, directory: &std::path::Path, partitions: u32) {
+    println!("tributary dev listens on {url}");
+    println!("data in {}, {partitions} partitions; stop with Ctrl-C", directory.display());
+}
+
+async fn wait_for_signal() -> Outcome {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Failure::failed("no signals", e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Failure::failed("no signals", e))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

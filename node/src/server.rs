@@ -1,0 +1,105 @@
+//! The HTTP server of `dev`: the door, the queries, the probes, on one port of the loopback interface.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tributary_ingest::Door;
+
+use crate::exit::{Failure, Outcome};
+use crate::metrics;
+use crate::status::Sources;
+use crate::wire::Record;
+
+/// What the node's own routes read.
+#[derive(Clone)]
+struct Node {
+    sources: Sources,
+    registry: Arc<Registry>,
+    started: CancellationToken,
+}
+
+/// All routes behind the guard that keeps web pages out.
+pub fn router(record: &Record, door: Arc<Door>, sources: Sources, registry: Registry, started: CancellationToken) -> Router {
+    let node = Node { sources, registry: Arc::new(registry), started };
+    let own = Router::new()
+        .route("/livez", get(|| async { "live\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(prometheus))
+        .route("/v1/status", get(status))
+        .with_state(node);
+    own.merge(tributary_ingest::http::router(door))
+        .merge(tributary_query::http::router(Arc::clone(&record.engine)))
+        .layer(axum::middleware::from_fn(tributary_ingest::guard::loopback_guard))
+}
+
+/// Binds the port on the loopback interface.
+pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address).await.map_err(|e| {
+        Failure::Failed(format!("{address} cannot be listened on: {e}; name another port with --port (0 takes a free one)"))
+    })
+}
+
+/// Serves until `shutdown`, then lets requests under way end, for at most `drain`.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, drain: Duration) -> Outcome {
+    let stop = shutdown.clone();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+    let deadline = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(drain).await;
+    };
+    tokio::select! {
+        result = server.into_future() => result.map_err(|e| Failure::failed("the HTTP server stopped", e)),
+        () = deadline => Ok(()), // requests still under way are cut off; their senders repeat them
+    }
+}
+
+async fn readyz(State(node): State<Node>) -> Response {
+    if !node.started.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
+    }
+    let standing: Vec<String> = node
+        .sources
+        .journal
+        .genesis()
+        .partitions
+        .partitions()
+        .filter_map(|p| node.sources.sealer.error(p).map(|e| format!("partition {p} stands still: {e}\n")))
+        .collect();
+    match standing.is_empty() {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, standing.concat()).into_response(),
+    }
+}
+
+async fn prometheus(State(node): State<Node>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::render(&node.registry)).into_response()
+}
+
+async fn status(State(node): State<Node>) -> Response {
+    match node.sources.report().await {
+        Ok(report) => axum::Json(report).into_response(),
+        Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, "status_unavailable", &error.to_string()),
+    }
+}
+
+/// An error body, RFC 9457.
+fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+    let body = serde_json::json!({
+        "type": "about:blank",
+        "title": status.canonical_reason().unwrap_or("error"),
+        "status": status.as_u16(),
+        "code": code,
+        "detail": detail,
+    });
+    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}

@@ -1,0 +1,246 @@
+//! The only composition root: chooses backends and joins the stages. `dev` and the jobs run the same stages; only what is
+//! plugged into the seams differs.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
+use tributary_da::local::LocalDa;
+use tributary_da::{Certificates, DaClient, Publisher};
+use tributary_eventlog::EventLog;
+use tributary_eventlog::embedded::EmbeddedLog;
+use tributary_indexer::Indexer;
+use tributary_indexer::lake::Lake;
+use tributary_ingest::Door;
+use tributary_journal::Journal;
+use tributary_journal::sealer::Sealer;
+use tributary_journal::seen::SeenIndex;
+use tributary_journal::storage::LocalStore;
+use tributary_query::Engine;
+use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
+use tributary_settlement::Settlement;
+
+use crate::config::Config;
+use crate::exit::Failure;
+use crate::lock::{DirectoryLock, LockError};
+use crate::status::Sources;
+
+/// What reads the record of a data directory: works beside a running `dev`.
+pub struct Record {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// The tree under `DIR/store`, the same as in a bucket.
+    pub store: Arc<dyn ObjectStore>,
+    /// The machine's clock.
+    pub clock: Arc<dyn Clock>,
+    /// The sealed batches.
+    pub journal: Arc<Journal>,
+    /// The local data availability.
+    pub client: Arc<dyn DaClient>,
+    /// The certificates.
+    pub certificates: Arc<Certificates>,
+    /// The tables.
+    pub lake: Arc<Lake>,
+    /// Queries over them.
+    pub engine: Arc<Engine>,
+}
+
+/// What writes the record: one process per data directory.
+pub struct Writers {
+    /// The embedded log.
+    pub log: Arc<EmbeddedLog>,
+    /// Log → journal.
+    pub sealer: Arc<Sealer>,
+    /// Journal → data availability.
+    pub publisher: Arc<Publisher>,
+    /// Journal → tables.
+    pub indexer: Arc<Indexer>,
+    _lock: DirectoryLock,
+}
+
+impl Record {
+    /// Opens the record of a data directory. `born_with` creates the deployment when there is none yet.
+    pub async fn open(config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
+        let directory = config.data.dir.clone();
+        if born_with.is_none() && !directory.join("store").is_dir() {
+            return Err(Failure::Failed(format!(
+                "{} is no data directory: name the one that `tributary dev` writes with --data-dir",
+                directory.display()
+            )));
+        }
+        let store = LocalStore::open(&directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await;
+        let journal = journal.map_err(|e| Failure::failed("the journal cannot be opened", e))?;
+        let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
+        let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
+        let lake = Lake::open(Arc::clone(&store)).await.map_err(|e| Failure::failed("the lake cannot be opened", e))?;
+        let engine = Engine::new(
+            Arc::clone(&lake),
+            Arc::clone(&journal),
+            Arc::clone(&certificates),
+            Arc::clone(&clock),
+            query_settings(config)?,
+        );
+        Ok(Self { directory, store, clock, journal, client, certificates, lake, engine })
+    }
+
+    /// The settlement job over this record.
+    pub fn settlement(&self, config: &Config) -> Result<Settlement, Failure> {
+        let values = config.settlement.parsed().map_err(|e| Failure::Usage(e.to_string()))?;
+        let treasury = values.treasury.ok_or_else(|| {
+            Failure::Usage("`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned())
+        })?;
+        let settings = tributary_settlement::Settings {
+            treasury,
+            max_fee: values.max_fee,
+            max_epoch_total: values.max_epoch_total,
+            wait_max: Duration::from_millis(config.settlement.wait_ms),
+            ..tributary_settlement::Settings::new(treasury)
+        };
+        Ok(Settlement::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.journal),
+            Arc::clone(&self.certificates),
+            Arc::clone(&self.lake),
+            Arc::clone(&self.engine),
+            Arc::clone(&self.clock),
+            settings,
+        ))
+    }
+
+    /// An indexer over this record; cheap until it runs.
+    pub fn indexer(&self, config: &Config) -> Arc<Indexer> {
+        let settings = tributary_indexer::Settings {
+            round_bytes_max: to_usize(config.index.round_bytes_max),
+            ..tributary_indexer::Settings::default()
+        };
+        Indexer::new(Arc::clone(&self.journal), Arc::clone(&self.lake), Arc::clone(&self.clock), settings)
+    }
+
+    /// A publisher over this record; cheap until it runs.
+    fn publisher(&self, config: &Config) -> Arc<Publisher> {
+        let settings = tributary_da::Settings {
+            blob_bytes_max: to_usize(config.da.blob_bytes_max),
+            blob_age_max: Duration::from_millis(config.da.blob_age_ms),
+            paused: config.da.paused,
+            ..tributary_da::Settings::default()
+        };
+        Publisher::new(Arc::clone(&self.store), Arc::clone(&self.journal), Arc::clone(&self.client), Arc::clone(&self.clock), settings)
+    }
+
+    /// Takes the directory for writing and opens the log and the stages behind it.
+    pub async fn writers(&self, config: &Config, lock: DirectoryLock) -> Result<Writers, Failure> {
+        let partitions = self.journal.genesis().partitions;
+        let log = open_log(&self.directory.join("log"), partitions).await?;
+        let views = self.directory.join("views");
+        std::fs::create_dir_all(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
+        let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
+        let settings = tributary_journal::Settings {
+            batch_bytes_max: to_usize(config.seal.batch_bytes_max),
+            batch_age_max: Duration::from_millis(config.seal.batch_age_ms),
+            ..tributary_journal::Settings::default()
+        };
+        let events: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
+        let sealer = Arc::new(Sealer::new(Arc::clone(&self.journal), events, seen, Arc::clone(&self.clock), settings));
+        Ok(Writers { log, sealer, publisher: self.publisher(config), indexer: self.indexer(config), _lock: lock })
+    }
+}
+
+impl Writers {
+    /// Brings everything that the log holds through all stages, then returns.
+    pub async fn catch_up(&self) -> Result<(), Failure> {
+        self.sealer.seal_available().await.map_err(|e| Failure::failed("sealing what the log holds", e))?;
+        self.publisher.publish_available().await.map_err(|e| Failure::failed("publishing what is sealed", e))?;
+        self.indexer.index_available().await.map_err(|e| Failure::failed("indexing what is sealed", e))
+    }
+
+    /// Starts every stage as a task. Each ends when `shutdown` is cancelled.
+    pub fn start(&self, shutdown: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
+        let (sealer, publisher, indexer) = (Arc::clone(&self.sealer), Arc::clone(&self.publisher), Arc::clone(&self.indexer));
+        let (a, b, c) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
+        vec![
+            tokio::spawn(async move { sealer.run(a).await }),
+            tokio::spawn(async move { publisher.run(b).await }),
+            tokio::spawn(async move { indexer.run(c).await }),
+        ]
+    }
+
+    /// The door in front of the log.
+    pub fn door(&self, record: &Record, config: &Config) -> Arc<Door> {
+        let settings = tributary_ingest::Settings {
+            in_flight_bytes_max: to_usize(config.ingest.in_flight_bytes_max),
+            in_flight_requests_max: to_usize(config.ingest.in_flight_requests_max),
+            ..tributary_ingest::Settings::default()
+        };
+        let log: Arc<dyn EventLog> = Arc::clone(&self.log) as Arc<dyn EventLog>;
+        Arc::new(Door::new(log, Arc::clone(&record.clock), settings))
+    }
+
+    /// What status reports are read from.
+    pub fn sources(&self, record: &Record) -> Sources {
+        Sources {
+            log: Arc::clone(&self.log) as Arc<dyn EventLog>,
+            journal: Arc::clone(&record.journal),
+            certificates: Arc::clone(&record.certificates),
+            indexer: Arc::clone(&self.indexer),
+            engine: Arc::clone(&record.engine),
+            sealer: Arc::clone(&self.sealer),
+        }
+    }
+
+    /// Registers the metrics of every stage.
+    pub fn register_metrics(&self, record: &Record, door: &Door, registry: &mut Registry) {
+        self.log.metrics().register(registry);
+        self.sealer.metrics().register(registry);
+        self.publisher.metrics().register(registry);
+        self.indexer.metrics().register(registry);
+        record.engine.metrics().register(registry);
+        door.metrics().register(registry);
+    }
+}
+
+/// Takes the directory for writing, creating it if need be.
+pub fn take(directory: &Path) -> Result<DirectoryLock, LockError> {
+    if let Err(source) = std::fs::create_dir_all(directory) {
+        return Err(LockError::Io { directory: directory.display().to_string(), source });
+    }
+    DirectoryLock::take(directory)
+}
+
+/// Opens the record for a job. When nothing else works on the directory, what its log still holds is brought through all
+/// stages first; beside a running `dev`, that is the other process's work.
+pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
+    let record = Record::open(config, None).await?;
+    match take(&record.directory) {
+        Ok(lock) if record.directory.join("log").is_dir() => {
+            record.writers(config, lock).await?.catch_up().await?;
+        }
+        Ok(_) | Err(LockError::Held { .. }) => {}
+        Err(error) => return Err(Failure::Failed(error.to_string())),
+    }
+    Ok(record)
+}
+
+async fn open_log(directory: &Path, partitions: PartitionCount) -> Result<Arc<EmbeddedLog>, Failure> {
+    let log = EmbeddedLog::open(directory, partitions, tributary_eventlog::Settings::default());
+    log.map(Arc::new).map_err(|e| Failure::failed("the log cannot be opened", e))
+}
+
+fn query_settings(config: &Config) -> Result<tributary_query::Settings, Failure> {
+    Ok(tributary_query::Settings {
+        query_timeout: Duration::from_millis(config.query.timeout_ms),
+        query_memory_max: to_usize(config.query.memory_bytes_max),
+        rows_max: config.query.rows_max,
+        queries_max: to_usize(config.query.queries_max),
+        ..tributary_query::Settings::default()
+    })
+}
+
+/// A configured size; on a 32-bit machine a larger one means "as much as there is".
+fn to_usize(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
