@@ -1,0 +1,130 @@
+//! The shared reader of recorded certificates: what is available.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
+use tributary_schemas::cut::Cut;
+use tributary_schemas::ids::{Partition, Seq};
+
+use crate::error::DaError;
+use crate::names;
+use crate::placement::read;
+use crate::record::BlobRecord;
+
+/// How often [`Certificates::wait_for`] looks for records that another process wrote.
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Reads the recorded certificates and remembers what it read: a record never changes.
+///
+/// Only the **contiguous prefix** of each partition counts: a blob beyond a gap is not available yet, because a batch is worth
+/// nothing without those before it. A record is written only after its blob was read back once, so what is certified was seen.
+pub struct Certificates {
+    store: Arc<dyn ObjectStore>,
+    known: Mutex<BTreeMap<Partition, Vec<BlobRecord>>>,
+    recorded: watch::Sender<u64>,
+}
+
+impl Certificates {
+    /// A reader on this store. Nothing is read yet.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, known: Mutex::new(BTreeMap::new()), recorded: watch::Sender::new(0) }
+    }
+
+    /// The contiguous certified prefix of every partition, now.
+    ///
+    /// # Errors
+    /// [`DaError::Retry`] if the store does not answer, [`DaError::Corrupt`] naming a record that is damaged or does not
+    /// continue the one before it.
+    pub async fn certified(&self) -> Result<Cut, DaError> {
+        let mut known = self.known.lock().await;
+        self.refresh(&mut known).await?;
+        Ok(known.iter().filter_map(|(partition, blobs)| Some((*partition, blobs.last()?.last_seq))).collect())
+    }
+
+    /// The blobs of the certified prefix, by partition and sequence. Errors as [`Self::certified`].
+    pub async fn blobs(&self) -> Result<Vec<BlobRecord>, DaError> {
+        let mut known = self.known.lock().await;
+        self.refresh(&mut known).await?;
+        Ok(known.values().flatten().cloned().collect())
+    }
+
+    /// The blob of the certified prefix that holds a batch. Errors as [`Self::certified`].
+    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, DaError> {
+        let mut known = self.known.lock().await;
+        let blobs = known.entry(partition).or_default();
+        if blobs.last().is_none_or(|last| last.last_seq < seq) {
+            self.extend(partition, blobs).await?;
+        }
+        let place = blobs.partition_point(|blob| blob.last_seq < seq);
+        Ok(blobs.get(place).cloned())
+    }
+
+    /// Where the certified prefix of one partition ends: its last blob. Errors as [`Self::certified`].
+    pub async fn last_blob(&self, partition: Partition) -> Result<Option<BlobRecord>, DaError> {
+        let mut known = self.known.lock().await;
+        let blobs = known.entry(partition).or_default();
+        self.extend(partition, blobs).await?;
+        Ok(blobs.last().cloned())
+    }
+
+    /// Returns once everything in `cut` is certified, with the certified cut.
+    ///
+    /// # Errors
+    /// [`DaError::Late`] at the deadline, with how far it had come; otherwise as [`Self::certified`].
+    pub async fn wait_for(&self, cut: &Cut, deadline: Instant) -> Result<Cut, DaError> {
+        let mut recorded = self.recorded.subscribe();
+        loop {
+            let certified = self.certified().await?;
+            if certified.is_at_least(cut) {
+                return Ok(certified);
+            }
+            if Instant::now() >= deadline {
+                return Err(DaError::Late { wanted: cut.clone(), certified });
+            }
+            tokio::select! {
+                _ = recorded.changed() => {}
+                () = tokio::time::sleep_until(deadline.min(Instant::now() + POLL_INTERVAL)) => {}
+            }
+        }
+    }
+
+    /// Wakes those who wait: a certificate was recorded in this process.
+    pub(crate) fn wake(&self) {
+        self.recorded.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    async fn refresh(&self, known: &mut BTreeMap<Partition, Vec<BlobRecord>>) -> Result<(), DaError> {
+        for partition in partitions(&self.store, names::CERTIFICATES).await? {
+            self.extend(partition, known.entry(partition).or_default()).await?;
+        }
+        Ok(())
+    }
+
+    /// The name of the next record follows from the last, so no listing is needed and a gap ends the prefix by itself.
+    async fn extend(&self, partition: Partition, blobs: &mut Vec<BlobRecord>) -> Result<(), DaError> {
+        loop {
+            let next = blobs.last().map_or(Seq::FIRST, |last| last.last_seq.next());
+            let name = names::certificate(partition, next);
+            let Some(bytes) = read(&self.store, &name).await? else { return Ok(()) };
+            let blob = BlobRecord::decode(partition, next, &bytes)?;
+            if blobs.last().is_some_and(|last| last.deployment != blob.deployment) {
+                return Err(DaError::corrupt(name, "it belongs to another deployment than the record before it"));
+            }
+            blobs.push(blob);
+        }
+    }
+}
+
+/// The partitions that have a folder under `da/plans` or `da/certs`, in ascending order.
+pub(crate) async fn partitions(store: &Arc<dyn ObjectStore>, under: &str) -> Result<Vec<Partition>, DaError> {
+    let listed = store.list_with_delimiter(Some(&Path::from(under))).await.map_err(|e| DaError::retry(under, e))?;
+    let mut partitions: Vec<Partition> =
+        listed.common_prefixes.iter().filter_map(|path| names::parse_folder(under, path)).collect();
+    partitions.sort_unstable();
+    Ok(partitions)
+}

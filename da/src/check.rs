@@ -1,0 +1,247 @@
+//! Looks at everything this stage ever wrote and names what is not as it must be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use tributary_journal::{Journal, JournalError};
+use tributary_schemas::ids::{Partition, Seq};
+use tributary_schemas::units::{Hash, keccak256};
+
+use crate::blob;
+use crate::client::DaClient;
+use crate::error::DaError;
+use crate::local;
+use crate::names;
+use crate::placement::read;
+use crate::plan::Plan;
+use crate::record::BlobRecord;
+
+/// Something that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The object concerned.
+    pub object: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// Checks every plan, payload and recorded certificate against each other, the backend and the journal:
+///
+/// - each record has its canonical spelling and its own hash, lies under its own name and belongs to this deployment;
+/// - the plans of a partition tile its sequence from 0 without gap or overlap, and so do the certificates;
+/// - each certificate carries out its plan; only the last plan of a partition may still lack one;
+/// - each payload is what was certified, and its batches are byte for byte those of the journal;
+/// - nothing else lies under `da/`.
+///
+/// It may run beside publishers: what they write meanwhile is left out or found complete. Findings come in no promised order.
+///
+/// # Errors
+/// [`DaError::Retry`] or [`DaError::Journal`] where something could not be read, so that it could not be checked.
+pub fn check_all(
+    store: Arc<dyn ObjectStore>,
+    journal: Arc<Journal>,
+    client: Arc<dyn DaClient>,
+) -> BoxStream<'static, Result<Finding, DaError>> {
+    let listed = async move {
+        // In the opposite order of writing, so that whatever a listed object needs is listed too.
+        let mut listing = Listing::default();
+        for under in [names::CERTIFICATES, names::BLOBS, names::PLANS, names::ROOT] {
+            listing.add(&store, under).await?;
+        }
+        let audit = Arc::new(Audit { store, journal, client });
+        let (strays, lanes) = audit.read_records(listing).await?;
+        let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
+        Ok(stream::iter(strays.into_iter().map(Ok)).chain(lanes))
+    };
+    stream::once(listed).try_flatten().boxed()
+}
+
+/// What lies under `da/`.
+#[derive(Default)]
+struct Listing {
+    certificates: BTreeSet<(Partition, Seq)>,
+    plans: BTreeSet<(Partition, Seq)>,
+    payloads: BTreeSet<Hash>,
+    strays: BTreeSet<Path>,
+}
+
+impl Listing {
+    async fn add(&mut self, store: &Arc<dyn ObjectStore>, under: &str) -> Result<(), DaError> {
+        let mut objects = store.list(Some(&Path::from(under)));
+        while let Some(object) = objects.try_next().await.map_err(|e| DaError::retry(under, e))? {
+            let path = object.location;
+            match under {
+                names::CERTIFICATES => self.certificates.extend(names::parse_record(under, &path)),
+                names::PLANS => self.plans.extend(names::parse_record(under, &path)),
+                names::BLOBS => self.payloads.extend(names::parse_payload(&path)),
+                _ => self.strays.extend((!Self::has_a_name(&path)).then_some(path)),
+            }
+        }
+        Ok(())
+    }
+
+    fn has_a_name(path: &Path) -> bool {
+        let record = |under| names::parse_record(under, path).is_some();
+        record(names::CERTIFICATES) || record(names::PLANS) || names::parse_payload(path).is_some()
+    }
+}
+
+/// The records of one partition, those that could be read.
+#[derive(Default)]
+struct LaneRecords {
+    plans: Vec<Plan>,
+    blobs: BTreeMap<Seq, BlobRecord>,
+    findings: Vec<Finding>,
+}
+
+struct Audit {
+    store: Arc<dyn ObjectStore>,
+    journal: Arc<Journal>,
+    client: Arc<dyn DaClient>,
+}
+
+impl Audit {
+    /// Reads plans and certificates; what belongs to no partition comes as findings at once.
+    async fn read_records(&self, listing: Listing) -> Result<(Vec<Finding>, Vec<LaneRecords>), DaError> {
+        let mut lanes: BTreeMap<Partition, LaneRecords> = BTreeMap::new();
+        for (partition, first) in listing.plans {
+            let lane = lanes.entry(partition).or_default();
+            let Some(bytes) = read(&self.store, &names::plan(partition, first)).await? else { continue };
+            match Plan::decode(partition, first, &bytes).and_then(|plan| self.at_home(plan)) {
+                Ok(plan) => lane.plans.push(plan),
+                Err(error) => lane.findings.push(finding(error)?),
+            }
+        }
+        for (partition, first) in listing.certificates {
+            let lane = lanes.entry(partition).or_default();
+            let Some(bytes) = read(&self.store, &names::certificate(partition, first)).await? else { continue };
+            match BlobRecord::decode(partition, first, &bytes) {
+                Ok(blob) => lane.blobs.extend([(first, blob)]),
+                Err(error) => lane.findings.push(finding(error)?),
+            }
+        }
+        let planned: BTreeSet<Hash> = lanes.values().flat_map(|lane| &lane.plans).map(|plan| plan.payload_hash).collect();
+        let mut strays: Vec<Finding> =
+            listing.strays.iter().map(|path| found(path, "nothing of this name belongs here")).collect();
+        // A plan that could not be read is a finding of its own; its payload is then without a plan as well.
+        let unplanned = listing.payloads.iter().filter(|hash| !planned.contains(*hash));
+        strays.extend(unplanned.map(|hash| found(&names::payload(hash), "no plan names this payload")));
+        Ok((strays, lanes.into_values().collect()))
+    }
+
+    fn at_home(&self, plan: Plan) -> Result<Plan, DaError> {
+        match plan.deployment == self.journal.genesis().deployment {
+            true => Ok(plan),
+            false => Err(DaError::corrupt(names::plan(plan.partition, plan.first_seq), "it belongs to another deployment")),
+        }
+    }
+
+    /// The findings of one partition: the shape of its records first, then blob by blob.
+    fn lane(self: Arc<Self>, lane: LaneRecords) -> BoxStream<'static, Result<Finding, DaError>> {
+        let LaneRecords { plans, mut blobs, mut findings } = lane;
+        findings.extend(tiling(&plans));
+        let last = plans.len().saturating_sub(1);
+        let mut pairs = Vec::with_capacity(plans.len());
+        for (i, plan) in plans.into_iter().enumerate() {
+            let blob = blobs.remove(&plan.first_seq);
+            if blob.is_none() && i < last {
+                let name = names::certificate(plan.partition, plan.first_seq);
+                findings.push(found(&name, "it is missing or damaged, though a later blob is planned"));
+            }
+            pairs.push((plan, blob));
+        }
+        for (first, blob) in blobs {
+            findings.push(found(&names::certificate(blob.partition, first), "its plan is missing or damaged"));
+        }
+        let pairs = stream::iter(pairs).then(move |(plan, blob)| {
+            let audit = Arc::clone(&self);
+            async move { audit.pair(plan, blob).await.map(|found| stream::iter(found.into_iter().map(Ok))) }
+        });
+        stream::iter(findings.into_iter().map(Ok)).chain(pairs.try_flatten()).boxed()
+    }
+
+    /// One plan and its certificate, if it has one already.
+    async fn pair(&self, plan: Plan, blob: Option<BlobRecord>) -> Result<Vec<Finding>, DaError> {
+        let name = names::plan(plan.partition, plan.first_seq);
+        let batches = match self.journal_batches(&plan).await? {
+            Ok(batches) => batches,
+            Err(what) => return Ok(vec![found(&name, &what)]),
+        };
+        let expected = blob::encode(&batches);
+        if keccak256(&expected) != plan.payload_hash || expected.len() as u64 != plan.payload_bytes {
+            return Ok(vec![found(&name, "the journal's batches do not make the payload that it names")]);
+        }
+        let payload = match blob {
+            None => return self.outstanding(&plan, &expected).await,
+            Some(blob) if !blob.carries_out(&plan) => {
+                let certificate = names::certificate(plan.partition, plan.first_seq);
+                return Ok(vec![found(&certificate, "it certifies something else than its plan")]);
+            }
+            Some(blob) => self.client.retrieve(&blob.certificate).await.and_then(|payload| {
+                blob.certificate.check_payload(&payload)?;
+                Ok(payload)
+            }),
+        };
+        match payload {
+            Ok(payload) if payload == expected => Ok(Vec::new()),
+            Ok(_) => Ok(vec![found(&names::payload(&plan.payload_hash), "it differs from the journal's batches")]),
+            Err(error) => Ok(vec![finding(error)?]),
+        }
+    }
+
+    /// A plan that is not certified yet: its payload may lie in the local backend already, and is right if it does.
+    async fn outstanding(&self, plan: &Plan, expected: &Bytes) -> Result<Vec<Finding>, DaError> {
+        let name = names::payload(&plan.payload_hash);
+        let payload = match self.client.backend() {
+            local::BACKEND => read(&self.store, &name).await?,
+            _ => None,
+        };
+        let wrong = payload.is_some_and(|payload| payload != expected);
+        Ok(wrong.then(|| found(&name, "it differs from the journal's batches")).into_iter().collect())
+    }
+
+    /// The batches that a plan names, or why the journal does not have them.
+    async fn journal_batches(&self, plan: &Plan) -> Result<Result<Vec<tributary_journal::SealedBatch>, String>, DaError> {
+        let mut batches = Vec::new();
+        for seq in (plan.first_seq.get()..=plan.last_seq.get()).filter_map(Seq::new) {
+            match self.journal.read(plan.partition, seq).await {
+                Ok(batch) => batches.push(batch),
+                Err(JournalError::Corrupt { object, reason }) => {
+                    return Ok(Err(format!("the journal does not have its batch {seq} ({object}: {reason})")));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Ok(batches))
+    }
+}
+
+/// Where plans leave a gap or overlap.
+fn tiling(plans: &[Plan]) -> Vec<Finding> {
+    let mut expected = Seq::FIRST;
+    let mut findings = Vec::new();
+    for plan in plans {
+        if plan.first_seq != expected {
+            let what = format!("it begins with batch {}, the plans before it end before {expected}", plan.first_seq);
+            findings.push(found(&names::plan(plan.partition, plan.first_seq), &what));
+        }
+        expected = plan.last_seq.next().max(expected);
+    }
+    findings
+}
+
+fn found(object: &Path, what: &str) -> Finding {
+    Finding { object: object.to_string(), what: what.to_owned() }
+}
+
+/// An error that is a finding, or the error itself if it only says that nothing could be read.
+fn finding(error: DaError) -> Result<Finding, DaError> {
+    match error {
+        DaError::Corrupt { object, what } | DaError::Reject { object, what } => Ok(Finding { object, what }),
+        DaError::Retry { .. } | DaError::Late { .. } | DaError::Journal(_) => Err(error),
+    }
+}

@@ -1,0 +1,330 @@
+//! One partition's way from sealed batches to recorded certificates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tributary_journal::batch::SealedBatch;
+use tributary_journal::header::Header;
+use tributary_journal::{Journal, JournalError};
+use tributary_schemas::ids::{Clock, Partition, Seq};
+use tributary_schemas::units::keccak256;
+
+use crate::blob;
+use crate::certificates::Certificates;
+use crate::client::{Certificate, DaClient};
+use crate::error::DaError;
+use crate::metrics::{Metrics, PartitionLabel};
+use crate::names;
+use crate::placement::{Placed, put_once, read};
+use crate::plan::Plan;
+use crate::record::BlobRecord;
+use crate::retry::Patience;
+use crate::settings::{PAYLOAD_BYTES_LIMIT, Settings};
+
+/// What the lanes of one publisher share.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) client: Arc<dyn DaClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) settings: Settings,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) metrics: Metrics,
+    pub(crate) patience: Patience,
+    pub(crate) in_flight: Semaphore,
+}
+
+/// How one partition fares, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneState {
+    /// The partition.
+    pub partition: Partition,
+    /// The last failure, until a blob is published again.
+    pub last_error: Option<String>,
+    /// Whether that failure stopped the partition until an operator looks and the service starts again.
+    pub stopped: bool,
+}
+
+pub(crate) struct Lane {
+    partition: Partition,
+    shared: Arc<Shared>,
+    state: watch::Sender<LaneState>,
+    /// One step at a time: two of one process would only disperse twice.
+    turn: Mutex<()>,
+}
+
+/// What a step found to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// A blob was published; there may be more.
+    Published,
+    /// Everything sealed is published; `after` is the last such batch.
+    Idle { after: Option<Seq> },
+    /// There are batches up to `last`, but neither enough nor old enough for a blob.
+    Young { last: Seq, remaining: Duration },
+}
+
+/// Batches that may become a blob.
+struct Run {
+    first: Header,
+    last: Header,
+    full: bool,
+}
+
+impl Lane {
+    pub(crate) fn new(partition: Partition, shared: Arc<Shared>) -> Self {
+        let state = LaneState { partition, last_error: None, stopped: false };
+        Self { partition, shared, state: watch::Sender::new(state), turn: Mutex::new(()) }
+    }
+
+    pub(crate) fn state(&self) -> LaneState {
+        self.state.borrow().clone()
+    }
+
+    /// Publishes until shutdown, or until an error that no retry cures.
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
+        // Giving up a step half way is a crash to what is stored, and safe like one.
+        let _ = shutdown.run_until_cancelled(self.publish_for_ever()).await;
+    }
+
+    /// Publishes everything that is sealed now, however young.
+    pub(crate) async fn publish_available(&self) -> Result<(), DaError> {
+        let Some(target) = self.shared.journal.head(self.partition).await?.map(|head| head.seq) else { return Ok(()) };
+        while self.shared.certificates.last_blob(self.partition).await?.is_none_or(|blob| blob.last_seq < target) {
+            self.step(true).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish_for_ever(&self) {
+        let mut flush = false;
+        let mut failures = 0;
+        loop {
+            let waited = match self.step(flush).await {
+                Ok(step) => {
+                    failures = 0;
+                    self.wait(step).await
+                }
+                Err(error) => Err(error),
+            };
+            match waited {
+                Ok(ripe) => flush = ripe,
+                Err(error) if is_retry(&error) => {
+                    failures += 1;
+                    self.shared.metrics.rounds_failed.inc();
+                    self.note(Some(error.to_string()), false);
+                    self.shared.patience.pause(failures).await;
+                }
+                Err(error) => {
+                    tracing::error!(partition = self.partition.get(), code = error.code(), %error, "publishing stopped");
+                    return self.note(Some(error.to_string()), true);
+                }
+            }
+        }
+    }
+
+    /// Waits for a reason to look again; whether the batches at hand are ripe then.
+    async fn wait(&self, step: Step) -> Result<bool, DaError> {
+        match step {
+            Step::Published => Ok(false),
+            Step::Idle { after } => {
+                self.shared.journal.wait_beyond(self.partition, after).await?;
+                Ok(false)
+            }
+            Step::Young { last, remaining } => tokio::select! {
+                () = tokio::time::sleep(remaining) => Ok(true),
+                grown = self.shared.journal.wait_beyond(self.partition, Some(last)) => grown.map(|_| false).map_err(DaError::from),
+            },
+        }
+    }
+
+    /// Carries out the plan in place, or makes one if enough batches wait, or any at all when `flush` is set.
+    pub(crate) async fn step(&self, flush: bool) -> Result<Step, DaError> {
+        let _turn = self.turn.lock().await;
+        let before = self.shared.certificates.last_blob(self.partition).await?;
+        let next = before.as_ref().map_or(Seq::FIRST, |blob| blob.last_seq.next());
+        if let Some(plan) = self.plan_in_place(next).await? {
+            self.shared.metrics.plans_adopted.inc();
+            let _permit = self.permit().await;
+            let batches = self.read(plan.first_seq, plan.last_seq).await?;
+            self.carry_out(&plan, &batches).await?;
+            return Ok(Step::Published);
+        }
+        let Some(run) = self.gather(next).await? else { return Ok(Step::Idle { after: next.previous() }) };
+        let remaining = self.remaining(&run);
+        if !(run.full || flush || remaining.is_zero()) {
+            return Ok(Step::Young { last: run.last.seq, remaining });
+        }
+        let _permit = self.permit().await;
+        let batches = self.read(run.first.seq, run.last.seq).await?;
+        let plan = self.place_plan(&batches).await?;
+        match plan.last_seq == run.last.seq {
+            true => self.carry_out(&plan, &batches).await?,
+            false => self.carry_out(&plan, &self.read(plan.first_seq, plan.last_seq).await?).await?,
+        }
+        Ok(Step::Published)
+    }
+
+    /// The longest run from `next` that fits one blob; `None` if nothing is sealed there yet.
+    async fn gather(&self, next: Seq) -> Result<Option<Run>, DaError> {
+        let journal = &self.shared.journal;
+        let Some(head) = journal.head(self.partition).await?.map(|header| header.seq).filter(|head| *head >= next) else {
+            return Ok(None);
+        };
+        let bytes_max = self.shared.settings.blob_bytes_max.min(PAYLOAD_BYTES_LIMIT);
+        let first = journal.header(self.partition, next).await?;
+        let mut bytes = blob::payload_bytes([encoded_bytes(&first)]);
+        let mut run = Run { last: first.clone(), first, full: bytes >= bytes_max };
+        while !run.full && run.last.seq < head {
+            let header = journal.header(self.partition, run.last.seq.next()).await?;
+            bytes += encoded_bytes(&header);
+            run.full = bytes > bytes_max;
+            if !run.full {
+                run.last = header;
+            }
+        }
+        Ok(Some(run))
+    }
+
+    /// How long the run may still wait. A clock behind the sealer's makes nobody wait longer than the whole age.
+    fn remaining(&self, run: &Run) -> Duration {
+        let age = self.shared.clock.now().micros().saturating_sub(run.first.sealed_at.micros());
+        self.shared.settings.blob_age_max.saturating_sub(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
+    }
+
+    async fn plan_in_place(&self, first: Seq) -> Result<Option<Plan>, DaError> {
+        let name = names::plan(self.partition, first);
+        let bytes = self.shared.patience.run(async || read(&self.shared.store, &name).await).await?;
+        bytes.map(|bytes| self.known_plan(first, &bytes)).transpose()
+    }
+
+    fn known_plan(&self, first: Seq, bytes: &[u8]) -> Result<Plan, DaError> {
+        let plan = Plan::decode(self.partition, first, bytes)?;
+        match plan.deployment == self.shared.journal.genesis().deployment {
+            true => Ok(plan),
+            false => Err(DaError::corrupt(names::plan(self.partition, first), "it belongs to another deployment")),
+        }
+    }
+
+    /// Decides the next blob: our proposal, unless another publisher's plan was there first.
+    async fn place_plan(&self, batches: &[SealedBatch]) -> Result<Plan, DaError> {
+        let payload = blob::encode(batches);
+        let ends = batches.first().zip(batches.last()).expect("a run has at least one batch");
+        let plan = Plan {
+            deployment: self.shared.journal.genesis().deployment,
+            partition: self.partition,
+            first_seq: ends.0.header.seq,
+            last_seq: ends.1.header.seq,
+            payload_hash: keccak256(&payload),
+            payload_bytes: payload.len() as u64,
+            planned_at: self.shared.clock.now(),
+        };
+        let name = names::plan(self.partition, plan.first_seq);
+        match put_once(&self.shared.store, &name, &plan.encode(), &self.shared.patience).await? {
+            Placed::Ours => Ok(plan),
+            Placed::Theirs(bytes) => {
+                self.shared.metrics.plans_adopted.inc();
+                self.known_plan(plan.first_seq, &bytes)
+            }
+        }
+    }
+
+    /// Payload, read-back, certificate: exactly as planned.
+    async fn carry_out(&self, plan: &Plan, batches: &[SealedBatch]) -> Result<(), DaError> {
+        let payload = blob::encode(batches);
+        if keccak256(&payload) != plan.payload_hash || payload.len() as u64 != plan.payload_bytes {
+            let what = "the batches that it names do not make the payload that it names";
+            return Err(DaError::corrupt(names::plan(self.partition, plan.first_seq), what));
+        }
+        let certificate = self.disperse(&payload).await?;
+        self.record(plan, BlobRecord::new(plan, certificate)).await?;
+        let (metrics, first) = (&self.shared.metrics, &batches[0].header);
+        let lag = self.shared.clock.now().micros().saturating_sub(first.sealed_at.micros());
+        metrics.lag_seconds.observe(Duration::from_micros(u64::try_from(lag).unwrap_or(0)).as_secs_f64());
+        metrics.certified_seq.get_or_create(&self.label()).set(plan.last_seq.as_i64());
+        metrics.batches.inc_by(batches.len() as u64);
+        self.note(None, false);
+        Ok(())
+    }
+
+    /// A certificate whose payload was read back once and is what was dispersed.
+    async fn disperse(&self, payload: &Bytes) -> Result<Certificate, DaError> {
+        let (client, patience) = (&self.shared.client, &self.shared.patience);
+        let certificate = patience.run(async || client.disperse(payload.clone()).await).await?;
+        self.shared.metrics.dispersals.inc();
+        let read_back = patience.run(async || client.retrieve(&certificate).await).await;
+        let checked = read_back.and_then(|found| {
+            certificate.check_payload(payload)?;
+            match found == payload {
+                true => Ok(()),
+                false => {
+                    Err(DaError::corrupt(names::payload(&certificate.content_hash), "it does not read back as it was dispersed"))
+                }
+            }
+        });
+        if checked.is_err() {
+            self.shared.metrics.read_back_failures.inc();
+        }
+        checked.map(|()| certificate)
+    }
+
+    /// Records the certificate, unless another one was recorded first, which then counts.
+    async fn record(&self, plan: &Plan, blob: BlobRecord) -> Result<(), DaError> {
+        let name = names::certificate(self.partition, plan.first_seq);
+        match put_once(&self.shared.store, &name, &blob.encode(), &self.shared.patience).await? {
+            Placed::Ours => {
+                self.shared.metrics.blobs.inc();
+                self.shared.metrics.payload_bytes.inc_by(blob.certificate.payload_bytes);
+            }
+            Placed::Theirs(bytes) => {
+                self.shared.metrics.certificates_lost.inc();
+                let theirs = BlobRecord::decode(self.partition, plan.first_seq, &bytes)?;
+                if !theirs.carries_out(plan) {
+                    return Err(DaError::corrupt(name, "it certifies something else than its plan"));
+                }
+            }
+        }
+        self.shared.certificates.wake();
+        Ok(())
+    }
+
+    async fn read(&self, first: Seq, last: Seq) -> Result<Vec<SealedBatch>, DaError> {
+        let mut batches = Vec::new();
+        for seq in (first.get()..=last.get()).filter_map(Seq::new) {
+            batches.push(self.shared.journal.read(self.partition, seq).await?);
+        }
+        Ok(batches)
+    }
+
+    async fn permit(&self) -> tokio::sync::SemaphorePermit<'_> {
+        self.shared.in_flight.acquire().await.expect("the semaphore lives as long as the lanes and is never closed")
+    }
+
+    fn note(&self, last_error: Option<String>, stopped: bool) {
+        self.shared.metrics.stopped.get_or_create(&self.label()).set(i64::from(stopped));
+        self.state.send_modify(|state| {
+            state.last_error = last_error;
+            state.stopped = stopped;
+        });
+    }
+
+    fn label(&self) -> PartitionLabel {
+        self.partition.into()
+    }
+}
+
+fn encoded_bytes(header: &Header) -> usize {
+    Header::BYTES + header.body_bytes as usize
+}
+
+fn is_retry(error: &DaError) -> bool {
+    match error {
+        DaError::Retry { .. } | DaError::Late { .. } => true,
+        DaError::Journal(JournalError::Retry { .. }) => true,
+        DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Journal(_) => false,
+    }
+}

@@ -1,0 +1,93 @@
+//! What this stage counts.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+use tributary_schemas::ids::Partition;
+
+/// The label of metrics that are kept per partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabel {
+    /// The number of the partition.
+    pub partition: u32,
+}
+
+impl From<Partition> for PartitionLabel {
+    fn from(partition: Partition) -> Self {
+        Self { partition: partition.get() }
+    }
+}
+
+/// The counters of one publisher. Clones share their values.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Blobs whose certificate this publisher recorded.
+    pub blobs: Counter,
+    /// Payload bytes of these blobs.
+    pub payload_bytes: Counter,
+    /// Batches in these blobs.
+    pub batches: Counter,
+    /// Calls of the backend that returned a certificate. More than [`Self::blobs`]: dispersals that were paid for in vain.
+    pub dispersals: Counter,
+    /// Certificates of ours that came second to another publisher's and do not count.
+    pub certificates_lost: Counter,
+    /// Plans found in place and carried out: another publisher's, or our own from before a crash.
+    pub plans_adopted: Counter,
+    /// Payloads that did not read back as they were dispersed.
+    pub read_back_failures: Counter,
+    /// Operations of a store or backend that were tried again.
+    pub retries: Counter,
+    /// Rounds of a partition that failed and will be tried again.
+    pub rounds_failed: Counter,
+    /// From the sealing of a blob's first batch to its recorded certificate, in seconds.
+    pub lag_seconds: Histogram,
+    /// The last certified batch.
+    pub certified_seq: Family<PartitionLabel, Gauge>,
+    /// 1 while the partition is stopped by an error that no retry cures.
+    pub stopped: Family<PartitionLabel, Gauge>,
+    /// 1 while publishing is paused.
+    pub paused: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            blobs: Counter::default(),
+            payload_bytes: Counter::default(),
+            batches: Counter::default(),
+            dispersals: Counter::default(),
+            certificates_lost: Counter::default(),
+            plans_adopted: Counter::default(),
+            read_back_failures: Counter::default(),
+            retries: Counter::default(),
+            rounds_failed: Counter::default(),
+            lag_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
+            certified_seq: Family::default(),
+            stopped: Family::default(),
+            paused: Gauge::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Shows the metrics under the prefix `da`.
+    pub fn register(&self, registry: &mut Registry) {
+        let da = registry.sub_registry_with_prefix("da");
+        da.register("blobs", "Blobs whose certificate was recorded", self.blobs.clone());
+        da.register("payload_bytes", "Payload bytes of recorded blobs", self.payload_bytes.clone());
+        da.register("batches", "Batches in recorded blobs", self.batches.clone());
+        da.register("dispersals", "Certificates that the backend returned", self.dispersals.clone());
+        da.register("certificates_lost", "Certificates that came second and do not count", self.certificates_lost.clone());
+        da.register("plans_adopted", "Plans found in place and carried out", self.plans_adopted.clone());
+        da.register("read_back_failures", "Payloads that did not read back as dispersed", self.read_back_failures.clone());
+        da.register("retries", "Operations that were tried again", self.retries.clone());
+        da.register("rounds_failed", "Rounds of a partition that failed and will be tried again", self.rounds_failed.clone());
+        da.register("lag_seconds", "From sealing to the recorded certificate", self.lag_seconds.clone());
+        da.register("certified_seq", "The last certified batch of the partition", self.certified_seq.clone());
+        da.register("stopped", "1 while the partition is stopped by an error", self.stopped.clone());
+        da.register("paused", "1 while publishing is paused", self.paused.clone());
+    }
+}

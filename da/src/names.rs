@@ -1,0 +1,81 @@
+//! Where the objects of this stage lie.
+
+use object_store::path::Path;
+use tributary_schemas::ids::{Partition, Seq};
+use tributary_schemas::units::{Hash, parse_hash};
+
+/// Everything of this stage.
+pub const ROOT: &str = "da";
+/// The plans.
+pub const PLANS: &str = "da/plans";
+/// The payloads of the local backend.
+pub const BLOBS: &str = "da/blobs";
+/// The recorded certificates.
+pub const CERTIFICATES: &str = "da/certs";
+
+/// The plan of the blob that starts with this batch.
+pub fn plan(partition: Partition, first: Seq) -> Path {
+    record(PLANS, partition, first)
+}
+
+/// The recorded certificate of the blob that starts with this batch.
+pub fn certificate(partition: Partition, first: Seq) -> Path {
+    record(CERTIFICATES, partition, first)
+}
+
+/// The payload with this keccak-256, in the local backend.
+pub fn payload(content_hash: &Hash) -> Path {
+    Path::from(format!("{BLOBS}/{content_hash}"))
+}
+
+/// The folder of one partition under [`PLANS`] or [`CERTIFICATES`].
+pub fn folder(under: &str, partition: Partition) -> Path {
+    Path::from(format!("{under}/p-{:05}", partition.get()))
+}
+
+/// The partition of such a folder.
+pub fn parse_folder(under: &str, path: &Path) -> Option<Partition> {
+    let digits = path.as_ref().strip_prefix(under)?.strip_prefix("/p-")?;
+    let partition = Partition::new(digits.parse().ok()?)?;
+    (folder(under, partition) == *path).then_some(partition)
+}
+
+/// The place that the name of a plan or a recorded certificate gives.
+pub fn parse_record(under: &str, path: &Path) -> Option<(Partition, Seq)> {
+    let (folder, file) = path.as_ref().rsplit_once('/')?;
+    let partition = parse_folder(under, &Path::from(folder))?;
+    let first = Seq::new(file.strip_suffix(".json")?.parse().ok()?)?;
+    (record(under, partition, first) == *path).then_some((partition, first))
+}
+
+/// The content hash that the name of a payload gives.
+pub fn parse_payload(path: &Path) -> Option<Hash> {
+    let hash = parse_hash(path.as_ref().strip_prefix(BLOBS)?.strip_prefix('/')?).ok()?;
+    (payload(&hash) == *path).then_some(hash)
+}
+
+fn record(under: &str, partition: Partition, first: Seq) -> Path {
+    Path::from(format!("{under}/p-{:05}/{:020}.json", partition.get(), first.get()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_gives_back_its_place_and_no_other_spelling_does() {
+        let (partition, first) = (Partition::new(3).expect("small"), Seq::new(42).expect("small"));
+        let name = certificate(partition, first);
+        assert_eq!(name.as_ref(), "da/certs/p-00003/00000000000000000042.json");
+        assert_eq!(parse_record(CERTIFICATES, &name), Some((partition, first)));
+        assert_eq!(parse_record(PLANS, &name), None);
+        for other in
+            ["da/certs/p-3/00000000000000000042.json", "da/certs/p-00003/42.json", "da/certs/p-00003/x.json", "da/certs/y"]
+        {
+            assert_eq!(parse_record(CERTIFICATES, &Path::from(other)), None, "{other}");
+        }
+        let hash = tributary_schemas::units::keccak256(b"x");
+        assert_eq!(parse_payload(&payload(&hash)), Some(hash));
+        assert_eq!(parse_payload(&Path::from("da/blobs/0x00")), None);
+    }
+}
