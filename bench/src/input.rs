@@ -1,0 +1,78 @@
+//! The recorded flywheel, repeated with other ids, so that deduplication is not what is measured.
+
+use std::path::Path;
+
+use crate::Outcome;
+
+/// All lines to send, in order.
+pub struct Input {
+    /// NDJSON, each line with its line feed.
+    pub lines: Vec<Vec<u8>>,
+    /// Their bytes in sum.
+    pub bytes: u64,
+}
+
+impl Input {
+    /// Reads the three epochs and repeats them `rounds` times.
+    pub fn load(flywheel: &Path, rounds: u32) -> Outcome<Self> {
+        let mut recorded = Vec::new();
+        for epoch in 1..=3 {
+            let path = flywheel.join(format!("epoch-{epoch}.ndjson.zst"));
+            let file = std::fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+            recorded.extend(zstd::decode_all(file)?);
+        }
+        let mut lines = Vec::new();
+        for round in 0..rounds {
+            for line in recorded.split_inclusive(|b| *b == b'\n') {
+                let mut line = line.to_vec();
+                rewrite_ids(&mut line, round);
+                lines.push(line);
+            }
+        }
+        let bytes = lines.iter().map(|l| l.len() as u64).sum();
+        Ok(Self { lines, bytes })
+    }
+
+    /// The lines as requests of at most `events` lines.
+    pub fn requests(&self, events: usize) -> Vec<bytes::Bytes> {
+        self.lines.chunks(events).map(|chunk| bytes::Bytes::from(chunk.concat())).collect()
+    }
+}
+
+/// Gives every UUID of the line another first group: one-to-one within a round, and different between rounds. References
+/// between events of a round stay whole.
+fn rewrite_ids(line: &mut [u8], round: u32) {
+    let mut at = 0;
+    while at + 36 <= line.len() {
+        if !is_uuid(&line[at..at + 36]) {
+            at += 1;
+            continue;
+        }
+        let text = std::str::from_utf8(&line[at..at + 8]).expect("checked to be hexadecimal");
+        let number = u32::from_str_radix(text, 16).expect("checked to be hexadecimal");
+        line[at..at + 8].copy_from_slice(format!("{:08x}", number ^ round).as_bytes());
+        at += 36;
+    }
+}
+
+fn is_uuid(text: &[u8]) -> bool {
+    text.iter().enumerate().all(|(i, b)| match i {
+        8 | 13 | 18 | 23 => *b == b'-',
+        _ => b.is_ascii_digit() || (b'a'..=b'f').contains(b),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_differ_between_rounds_and_stay_equal_within_one() {
+        let text = br#"{"id":"887fa302-d288-4faf-97a8-1252f3a276c4","subject":"887fa302-d288-4faf-97a8-1252f3a276c4"}"#;
+        let (mut first, mut second) = (text.to_vec(), text.to_vec());
+        rewrite_ids(&mut first, 0);
+        rewrite_ids(&mut second, 5);
+        assert_eq!(first, text);
+        assert_eq!(second, br#"{"id":"887fa307-d288-4faf-97a8-1252f3a276c4","subject":"887fa307-d288-4faf-97a8-1252f3a276c4"}"#);
+    }
+}

@@ -1,0 +1,77 @@
+//! Figures for this machine: the flow from the door to the tables, with the sender on the same machine, and DuckDB turning
+//! the same NDJSON into typed Parquet beside it.
+
+mod duckdb;
+mod flow;
+mod freshness;
+mod input;
+mod report;
+mod server;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Whatever goes wrong in a bench ends it with a message.
+pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Measures the flow.
+#[derive(Parser)]
+struct Arguments {
+    /// The binary under test.
+    #[arg(long, env = "TRIBUTARY_BIN")]
+    bin: PathBuf,
+    /// The recorded flywheel.
+    #[arg(long, default_value = "examples/flywheel")]
+    flywheel: PathBuf,
+    /// How often the flywheel is sent, each time with other ids.
+    #[arg(long, default_value_t = 8)]
+    rounds: u32,
+    /// How many small requests measure freshness.
+    #[arg(long, default_value_t = 200)]
+    probes: u32,
+    /// Requests under way at once.
+    #[arg(long, default_value_t = 2)]
+    connections: usize,
+    /// Events of one request.
+    #[arg(long, default_value_t = 1_000)]
+    request_events: usize,
+    /// A Python with the package duckdb; absent: no comparison.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// Where the figures are written as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(&Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: &Arguments) -> Outcome<()> {
+    let input = input::Input::load(&arguments.flywheel, arguments.rounds)?;
+    let server = server::Server::start(&arguments.bin).await?;
+    let flow = flow::measure(&server, &input, arguments.connections, arguments.request_events).await?;
+    let settle = flow::settle(&server, &arguments.bin).await?;
+    let freshness = freshness::measure(&server, arguments.probes).await?;
+    let peak_memory_bytes = server.peak_memory()?;
+    server.stop().await?;
+    let duckdb = match &arguments.python {
+        Some(python) => Some(duckdb::measure(python, &input)?),
+        None => None,
+    };
+    let report = report::Report { flow, settle, freshness, peak_memory_bytes, duckdb };
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}

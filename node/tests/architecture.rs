@@ -1,0 +1,109 @@
+//! The map is true: ARCHITECTURE.md's tables against the workspace, and the bounds on files against the sources.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+
+/// The most lines of code of one source file; tests in `tests.rs` and in a final `mod tests` do not count.
+const FILE_LINES_MAX: usize = 400;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(["--locked".to_owned()]).exec().unwrap()
+}
+
+/// The two columns of every row of the table under the line that starts with `header`.
+fn table(header: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rows = text.lines().skip_while(|l| !l.starts_with(header)).skip(2).take_while(|l| l.starts_with('|'));
+    let rows: BTreeMap<_, _> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let list = cells[1].split(',').map(|c| c.trim().to_owned()).filter(|c| !c.is_empty()).collect();
+            (cells[0].to_owned(), list)
+        })
+        .collect();
+    assert!(!rows.is_empty(), "ARCHITECTURE.md has no table that starts with {header}");
+    rows
+}
+
+/// Dependencies that the product has; those of tests alone are free.
+fn product_dependencies(package: &Package) -> BTreeSet<String> {
+    package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development).map(|d| d.name.to_string()).collect()
+}
+
+#[test]
+fn every_crate_uses_exactly_the_stages_that_the_map_allows() {
+    let allowed = table("| crate | may use |");
+    let metadata = metadata();
+    let members: Vec<&Package> = metadata.workspace_packages();
+    let names: BTreeSet<String> = members.iter().map(|p| p.name.to_string()).collect();
+    assert_eq!(allowed.keys().cloned().collect::<BTreeSet<_>>(), names, "the map and the workspace name other crates");
+    for package in members {
+        let used: BTreeSet<String> = product_dependencies(package).intersection(&names).cloned().collect();
+        assert_eq!(allowed[package.name.as_str()], used, "{}: the map (left) differs from Cargo.toml (right)", package.name);
+    }
+}
+
+#[test]
+fn every_heavy_dependency_stays_in_its_home() {
+    let homes = table("| dependency | home |");
+    let metadata = metadata();
+    for (dependency, home) in homes {
+        let users: BTreeSet<String> = metadata
+            .workspace_packages()
+            .into_iter()
+            .filter(|p| product_dependencies(p).contains(&dependency))
+            .map(|p| p.name.to_string())
+            .collect();
+        assert_eq!(home, users, "{dependency}: the map (left) differs from the Cargo.tomls (right)");
+    }
+}
+
+#[test]
+fn no_source_file_outgrows_its_bound() {
+    let mut too_long = Vec::new();
+    for directory in std::fs::read_dir(root()).unwrap().map(|e| e.unwrap().path()) {
+        let source = directory.join("src");
+        if source.is_dir() && directory.join("Cargo.toml").is_file() {
+            visit(&source, &mut too_long);
+        }
+    }
+    assert!(too_long.is_empty(), "split by meaning: {too_long:#?}");
+}
+
+fn visit(directory: &Path, too_long: &mut Vec<String>) {
+    for path in std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()) {
+        if path.is_dir() {
+            if !path.ends_with("tests") {
+                visit(&path, too_long);
+            }
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+            let lines = code.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("//")).count();
+            if lines > FILE_LINES_MAX {
+                too_long.push(format!("{}: {lines} lines of code", path.display()));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_project_stands_alone() {
+    let mut offending = Vec::new();
+    let tracked = std::process::Command::new("git").args(["ls-files", "-z"]).current_dir(root()).output().unwrap();
+    for name in String::from_utf8(tracked.stdout).unwrap().split('\0').filter(|n| !n.is_empty()) {
+        let Ok(text) = std::fs::read_to_string(root().join(name)) else { continue }; // binary data
+        let outside = ["..", "/shared/"].concat();
+        if text.contains(&outside) {
+            offending.push(name.to_owned());
+        }
+    }
+    assert!(offending.is_empty(), "refers to files outside the project: {offending:?}");
+}
