@@ -52,6 +52,8 @@ pub fn check_all(
         for under in [names::CERTIFICATES, names::BLOBS, names::PLANS, names::ROOT] {
             listing.add(&store, under).await?;
         }
+        // Now every batch that a listed plan names is sealed.
+        journal.refresh_all().await?;
         let audit = Arc::new(Audit { store, journal, client });
         let (strays, lanes) = audit.read_records(listing).await?;
         let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
@@ -210,8 +212,8 @@ impl Audit {
         for seq in (plan.first_seq.get()..=plan.last_seq.get()).filter_map(Seq::new) {
             match self.journal.read(plan.partition, seq).await {
                 Ok(batch) => batches.push(batch),
-                Err(JournalError::Corrupt { object, reason }) => {
-                    return Ok(Err(format!("the journal does not have its batch {seq} ({object}: {reason})")));
+                Err(error @ (JournalError::Corrupt { .. } | JournalError::Refused(_))) => {
+                    return Ok(Err(format!("the journal does not have its batch {seq}: {error}")));
                 }
                 Err(error) => return Err(error.into()),
             }

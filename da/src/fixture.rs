@@ -1,1 +1,243 @@
+//! What the tests of this stage stand on: a journal in memory, a clock that stands still, a store that fails.
+#![allow(clippy::unwrap_used)]
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
+};
+use tributary_journal::{Contents, Journal, SealedBatch};
+use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Timestamp};
+use tributary_schemas::units::keccak256;
+
+use crate::check::{Finding, check_all};
+use crate::local::LocalDa;
+use crate::publisher::Publisher;
+use crate::settings::Settings;
+
+/// A clock that moves only when told.
+pub struct StillClock(AtomicI64);
+
+impl StillClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_790_000_000_000_000)))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        self.0.fetch_add(i64::try_from(by.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// What goes wrong in a [`Faulty`] store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// From this put on, nothing is written any more and every call fails: the process died before it.
+    DiesBefore(u64),
+    /// This put is written, then every call fails: the process died before it saw the answer.
+    DiesAfter(u64),
+    /// Every third put is written but its answer lost; every fourth get fails once.
+    LosesAnswers,
+    None,
+}
+
+/// A store in front of another that fails as told; the one behind it is what survives.
+pub struct Faulty {
+    behind: Arc<dyn ObjectStore>,
+    fault: Fault,
+    puts: AtomicU64,
+    gets: AtomicU64,
+}
+
+impl Faulty {
+    pub fn new(behind: Arc<dyn ObjectStore>, fault: Fault) -> Arc<Self> {
+        Arc::new(Self { behind, fault, puts: AtomicU64::new(0), gets: AtomicU64::new(0) })
+    }
+
+    pub fn puts(&self) -> u64 {
+        self.puts.load(Ordering::SeqCst)
+    }
+
+    fn dead(&self) -> bool {
+        match self.fault {
+            Fault::DiesBefore(put) => self.puts() >= put,
+            Fault::DiesAfter(put) => self.puts() >= put + 1,
+            Fault::LosesAnswers | Fault::None => false,
+        }
+    }
+}
+
+fn lost() -> object_store::Error {
+    object_store::Error::Generic { store: "faulty", source: "the connection was reset".into() }
+}
+
+impl fmt::Display for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty")
+    }
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("faulty")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Faulty {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> object_store::Result<PutResult> {
+        if self.dead() {
+            return Err(lost());
+        }
+        let number = self.puts.fetch_add(1, Ordering::SeqCst);
+        match self.fault {
+            Fault::DiesBefore(put) if number >= put => return Err(lost()),
+            _ => {}
+        }
+        let answer = self.behind.put_opts(location, payload, opts).await;
+        match self.fault {
+            Fault::DiesAfter(put) if number >= put => Err(lost()),
+            Fault::LosesAnswers if number % 3 == 0 => Err(lost()),
+            _ => answer,
+        }
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+        self.behind.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        let number = self.gets.fetch_add(1, Ordering::SeqCst);
+        if self.dead() || (self.fault == Fault::LosesAnswers && number % 4 == 0) {
+            return Err(lost());
+        }
+        self.behind.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, object_store::Result<Path>>) -> BoxStream<'static, object_store::Result<Path>> {
+        self.behind.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        self.behind.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        self.behind.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> object_store::Result<()> {
+        self.behind.copy_opts(from, to, options).await
+    }
+}
+
+/// A deployment in memory.
+pub struct World {
+    pub store: Arc<dyn ObjectStore>,
+    pub journal: Arc<Journal>,
+    pub clock: Arc<StillClock>,
+}
+
+impl World {
+    pub async fn new(partitions: u32) -> Self {
+        let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), StillClock::new());
+        let count = PartitionCount::new(partitions).unwrap();
+        let journal = Journal::open(Arc::clone(&store), Some(count), clock.clone() as Arc<dyn Clock>).await.unwrap();
+        Self { store, journal, clock }
+    }
+
+    /// Seals a batch with one event of this many bytes; none for 0.
+    pub async fn seal(&self, partition: u32, bytes: usize) -> SealedBatch {
+        let partition = Partition::new(partition).unwrap();
+        let previous = self.journal.head(partition);
+        let next = previous.as_ref().map_or(0, |header| header.next_offset.get()) + 1;
+        let seed = format!("{partition}-{next}");
+        // Incompressible, so that the size of the batch follows from that of the event.
+        let event: Vec<u8> = (0..bytes.div_ceil(32)).flat_map(|i| keccak256(format!("{seed}-{i}")).0).take(bytes).collect();
+        let now = self.clock.now();
+        let batch = SealedBatch::seal(Contents {
+            deployment: self.journal.genesis().deployment,
+            partition,
+            previous,
+            next_offset: Offset::new(next).unwrap(),
+            last_record_hash: keccak256(&seed),
+            times: (now, now),
+            sealed_at: now,
+            events: if bytes == 0 { Vec::new() } else { vec![Bytes::from(event)] },
+        });
+        let batch = batch.unwrap();
+        self.journal.append(&batch).await.unwrap();
+        batch
+    }
+
+    /// A publisher that sees the world through `store`.
+    pub fn publisher_on(&self, store: Arc<dyn ObjectStore>, settings: Settings) -> Arc<Publisher> {
+        let client = Arc::new(LocalDa::new(Arc::clone(&store), self.clock.clone() as Arc<dyn Clock>));
+        Publisher::new(store, Arc::clone(&self.journal), client, self.clock.clone() as Arc<dyn Clock>, settings)
+    }
+
+    pub fn publisher(&self) -> Arc<Publisher> {
+        self.publisher_on(Arc::clone(&self.store), quick())
+    }
+
+    pub fn client(&self) -> Arc<LocalDa> {
+        Arc::new(LocalDa::new(Arc::clone(&self.store), self.clock.clone() as Arc<dyn Clock>))
+    }
+
+    pub async fn findings(&self) -> Vec<Finding> {
+        check_all(Arc::clone(&self.store), Arc::clone(&self.journal), self.client()).try_collect().await.unwrap()
+    }
+
+    /// Every object of this stage.
+    pub async fn objects(&self) -> Vec<(Path, Bytes)> {
+        let mut objects = Vec::new();
+        let listed: Vec<ObjectMeta> = self.store.list(Some(&Path::from("da"))).try_collect().await.unwrap();
+        for object in listed {
+            objects.push((object.location.clone(), self.store.get(&object.location).await.unwrap().bytes().await.unwrap()));
+        }
+        objects.sort();
+        objects
+    }
+
+    pub async fn overwrite(&self, path: &Path, bytes: Bytes) {
+        self.store.put_opts(path, PutPayload::from(bytes), PutMode::Overwrite.into()).await.unwrap();
+    }
+
+    /// The sealed batches of a partition, as the journal has them.
+    pub async fn sealed(&self, partition: u32) -> Vec<SealedBatch> {
+        let partition = Partition::new(partition).unwrap();
+        let mut batches = Vec::new();
+        if let Some(head) = self.journal.head(partition) {
+            for seq in (0..=head.seq.get()).filter_map(Seq::new) {
+                batches.push(self.journal.read(partition, seq).await.unwrap());
+            }
+        }
+        batches
+    }
+}
+
+/// Settings without long pauses, and blobs of a few kilobytes.
+pub fn quick() -> Settings {
+    Settings {
+        blob_bytes_max: 4096,
+        attempts_max: 4,
+        backoff_min: Duration::from_micros(10),
+        backoff_max: Duration::from_micros(100),
+        ..Settings::default()
+    }
+}

@@ -93,7 +93,7 @@ impl Lane {
 
     /// Publishes everything that is sealed now, however young.
     pub(crate) async fn publish_available(&self) -> Result<(), DaError> {
-        let Some(target) = self.shared.journal.head(self.partition).await?.map(|head| head.seq) else { return Ok(()) };
+        let Some(target) = self.shared.journal.refresh(self.partition).await?.map(|head| head.seq) else { return Ok(()) };
         while self.shared.certificates.last_blob(self.partition).await?.is_none_or(|blob| blob.last_seq < target) {
             self.step(true).await?;
         }
@@ -172,7 +172,7 @@ impl Lane {
     /// The longest run from `next` that fits one blob; `None` if nothing is sealed there yet.
     async fn gather(&self, next: Seq) -> Result<Option<Run>, DaError> {
         let journal = &self.shared.journal;
-        let Some(head) = journal.head(self.partition).await?.map(|header| header.seq).filter(|head| *head >= next) else {
+        let Some(head) = journal.head(self.partition).map(|header| header.seq).filter(|head| *head >= next) else {
             return Ok(None);
         };
         let bytes_max = self.shared.settings.blob_bytes_max.min(PAYLOAD_BYTES_LIMIT);
@@ -293,6 +293,10 @@ impl Lane {
     }
 
     async fn read(&self, first: Seq, last: Seq) -> Result<Vec<SealedBatch>, DaError> {
+        if self.shared.journal.head(self.partition).is_none_or(|head| head.seq < last) {
+            // Planned by another process, which has seen batches that this one has not.
+            self.shared.journal.refresh(self.partition).await?;
+        }
         let mut batches = Vec::new();
         for seq in (first.get()..=last.get()).filter_map(Seq::new) {
             batches.push(self.shared.journal.read(self.partition, seq).await?);
