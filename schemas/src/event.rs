@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::ids::Timestamp;
+use crate::limits::EXTENSIONS_MAX;
 use crate::units::{Address, Bps, Count, Hash, Name, Score, Wei, Weight};
 
 /// An event as it is recorded.
@@ -47,7 +48,7 @@ pub struct Draft {
 
 impl Draft {
     /// The most extension attributes besides the named ones.
-    pub const EXTENSIONS_MAX: usize = 8;
+    pub const EXTENSIONS_MAX: usize = EXTENSIONS_MAX;
 
     /// The Kafka record key, on which order and placement depend.
     pub fn key(&self) -> &str {
@@ -162,6 +163,14 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    /// Every one of them.
+    pub const ALL: &[Verdict] = &[Verdict::Accepted, Verdict::Rejected];
+
+    /// The one that this text writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text)
+    }
+
     /// As events and tables write it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -191,6 +200,14 @@ pub enum ModelKind {
 }
 
 impl ModelKind {
+    /// Every one of them.
+    pub const ALL: &[ModelKind] = &[ModelKind::Base, ModelKind::FineTune, ModelKind::Adapter];
+
+    /// The one that this text writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text)
+    }
+
     /// As events and tables write it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -315,6 +332,14 @@ pub enum GrantRole {
 }
 
 impl GrantRole {
+    /// Every one of them.
+    pub const ALL: &[GrantRole] = &[GrantRole::Producer, GrantRole::Tracer, GrantRole::Reviewer, GrantRole::Governor];
+
+    /// The one that this text writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|one| one.as_str() == text)
+    }
+
     /// As events and tables write it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,3 +16,4 @@ pub mod refusal;
 pub mod rules;
 pub mod tables;
 pub mod units;
+mod uri;

@@ -17,13 +17,17 @@ pub struct UnitError(pub &'static str);
 pub struct Address([u8; 20]);
 
 impl Address {
+    /// An address in mixed case whose checksum is wrong; a producer most likely mistyped it.
+    pub const BAD_CHECKSUM: UnitError =
+        UnitError("is in mixed case, but its EIP-55 checksum does not hold: copy it again, or send it in lower case");
+
     /// Parses 0x + 40 hex. Mixed case must carry a correct EIP-55 checksum; the zero address is refused.
     pub fn parse(text: &str) -> Result<Self, UnitError> {
         let address = Self::parse_any_case(text)?;
         let digits = &text[2..];
         let mixed = digits.bytes().any(|b| b.is_ascii_uppercase()) && digits.bytes().any(|b| b.is_ascii_lowercase());
-        if mixed && address.checksummed() != text {
-            return Err(UnitError("is in mixed case, but its EIP-55 checksum does not hold"));
+        if mixed && alloy_primitives::Address::from(address.0).to_checksum_buffer(None).as_str() != text {
+            return Err(Self::BAD_CHECKSUM);
         }
         Ok(address)
     }
@@ -77,20 +81,29 @@ fn hex_bytes<const N: usize>(text: &str) -> Option<[u8; N]> {
         return None;
     }
     let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+    let mut seen = 0;
+    for (byte, [high, low]) in bytes.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+        seen |= high | low;
+        *byte = high << 4 | low & 0xf;
     }
-    Some(bytes)
+    (seen & NOT_HEX == 0).then_some(bytes)
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// A bit that no nibble has.
+const NOT_HEX: u8 = 0x80;
+
+/// The value of every hexadecimal digit, [`NOT_HEX`] for other bytes.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [NOT_HEX; 256];
+    let mut value = 0;
+    while value < 16 {
+        nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
+        nibbles[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    nibbles
+};
 
 /// An amount of money in one event, in wei, below 2^96.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -170,13 +183,25 @@ impl Name {
 
     /// Checks the length and the characters.
     pub fn parse(text: &str) -> Result<Self, UnitError> {
+        Self::check(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The same for a text that is already owned.
+    pub fn from_string(text: String) -> Result<Self, UnitError> {
+        Self::check(&text)?;
+        Ok(Self(text.into_boxed_str()))
+    }
+
+    fn check(text: &str) -> Result<(), UnitError> {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(UnitError("must have 1 to 256 bytes of UTF-8"));
         }
-        if text.chars().any(char::is_control) {
-            return Err(UnitError("contains a control character"));
+        let plain = text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+        if !plain && text.chars().any(char::is_control) {
+            return Err(UnitError("contains a control character (Unicode category Cc)"));
         }
-        Ok(Self(text.into()))
+        Ok(())
     }
 
     /// The text.
