@@ -1,0 +1,285 @@
+//! One partition of the sealer: read, drop duplicates, seal, write, remember, release. In this order, for the
+//! seen-index may hold only what is in the journal, and the log may forget only what is durable in it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tributary_eventlog::{LogError, LoggedRecord};
+use tributary_schemas::ids::{Offset, Partition};
+
+use super::candidate::{Candidate, Examined, Limits, Sealed, examine};
+use super::{Shared, gaps};
+use crate::error::JournalError;
+use crate::header::Header;
+use crate::metrics::PartitionLabel;
+use crate::seen;
+
+/// How long a candidate that is neither full nor old rests before the log is read again: a few large reads instead of
+/// one for each record.
+const LINGER: Duration = Duration::from_millis(15);
+
+/// What to do after a turn.
+pub(super) enum Turn {
+    /// There is more to do at once.
+    Again,
+    /// Nothing is worth doing for this long.
+    Rest(Duration),
+    /// Nothing is left to do before a record lies at this offset.
+    Idle { from: Offset },
+}
+
+/// The state of one partition between turns. Losing all of it (a future dropped half-way) loses nothing: it is read again.
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    partition: Partition,
+    /// What the work below continues.
+    ready: Option<Ready>,
+    work: Option<Work>,
+    /// A batch that was offered and may or may not be written: it is offered again, byte for byte.
+    in_hand: Option<Sealed>,
+}
+
+/// The head that log and seen-index were compared with. A batch is made to follow this one, never a newer one that another
+/// sealer of this process brought: its offsets would be sealed twice.
+struct Ready {
+    head: Option<Header>,
+}
+
+struct Work {
+    candidate: Candidate,
+    /// Read and decoded, but not yet part of the candidate.
+    pending: VecDeque<Examined>,
+}
+
+impl Lane {
+    pub(super) fn new(shared: Arc<Shared>, partition: Partition) -> Self {
+        Self { shared, partition, ready: None, work: None, in_hand: None }
+    }
+
+    /// Takes what the log holds, and seals once if the candidate is full or old.
+    pub(super) async fn turn(&mut self) -> Result<Turn, JournalError> {
+        self.prepare().await?;
+        if self.in_hand.is_some() {
+            self.offer().await?;
+            return Ok(Turn::Again);
+        }
+        self.fill().await?;
+        if self.ready.is_none() {
+            return Ok(Turn::Again);
+        }
+        let work = self.work();
+        let Some(since) = work.candidate.since() else {
+            return Ok(Turn::Idle { from: work.candidate.next_offset() });
+        };
+        let full = work.candidate.is_full();
+        let left = self.shared.age_left(since);
+        if !full && !left.is_zero() {
+            return Ok(Turn::Rest(left.min(LINGER)));
+        }
+        self.seal().await?;
+        Ok(Turn::Again)
+    }
+
+    /// Seals whatever is there until everything before `target` is sealed.
+    pub(super) async fn seal_up_to(&mut self, target: Offset) -> Result<(), JournalError> {
+        // Each round moves the head: by its own batch, or by another sealer's.
+        loop {
+            self.prepare().await?;
+            if self.sealed_up_to() >= target {
+                return Ok(());
+            }
+            if self.in_hand.is_none() {
+                self.fill().await?;
+                if self.ready.is_none() {
+                    continue;
+                }
+                if self.work().candidate.since().is_none() {
+                    let reason = format!("the log said it holds the records before offset {target}, but gives none");
+                    return Err(JournalError::corrupt(format!("partition {}", self.partition), reason));
+                }
+            }
+            self.seal().await?;
+        }
+    }
+
+    fn sealed_up_to(&self) -> Offset {
+        self.base().map_or(Offset::FIRST, |header| header.next_offset)
+    }
+
+    /// The header that the next batch follows.
+    fn base(&self) -> Option<&Header> {
+        self.ready.as_ref().and_then(|ready| ready.head.as_ref())
+    }
+
+    fn work(&mut self) -> &mut Work {
+        let from = self.sealed_up_to();
+        self.work.get_or_insert_with(|| Work { candidate: Candidate::new(from), pending: VecDeque::new() })
+    }
+
+    /// After a start, a lost race or a failure: checks the log for gaps and brings the seen-index up to the head.
+    async fn prepare(&mut self) -> Result<(), JournalError> {
+        let shared = self.shared.clone();
+        // Ends when the head stands still; each round it has moved.
+        loop {
+            let head = shared.journal.head(self.partition);
+            if self.ready.as_ref().is_some_and(|ready| ready.head == head) {
+                return Ok(());
+            }
+            (self.ready, self.work, self.in_hand) = (None, None, None);
+            self.check_partitions()?;
+            if let Err(error) = gaps::check(&*shared.log, self.partition, head.as_ref()).await {
+                // Another process may have sealed and released what looks like a gap from here.
+                if error.is_corrupt() && shared.journal.refresh(self.partition).await? != head {
+                    continue;
+                }
+                return Err(error);
+            }
+            seen::catch_up(&shared.seen, &shared.journal, self.partition, shared.settings.seen_window).await?;
+            self.ready = Some(Ready { head });
+        }
+    }
+
+    fn check_partitions(&self) -> Result<(), JournalError> {
+        let (logged, born) = (self.shared.log.partition_count(), self.shared.journal.genesis().partitions);
+        if logged == born {
+            return Ok(());
+        }
+        let (logged, born) = (logged.get(), born.get());
+        Err(JournalError::Refused(format!("the event log has {logged} partitions, but the deployment was born with {born}")))
+    }
+
+    /// Reads until the candidate is full or the log has no more. Finds itself not ready any more when the log has forgotten
+    /// what it was about to read.
+    async fn fill(&mut self) -> Result<(), JournalError> {
+        self.work();
+        // Each round takes at least one record or fills the candidate, whose records are limited.
+        while let Some(work) = self.work.take_if(|work| !work.candidate.is_full()) {
+            let records = if work.pending.is_empty() { self.read(work.candidate.next_offset()).await? } else { Vec::new() };
+            if records.is_empty() && work.pending.is_empty() {
+                self.work = self.ready.is_some().then_some(work);
+                return Ok(());
+            }
+            let (shared, partition, base) = (self.shared.clone(), self.partition, self.base().cloned());
+            self.work = Some(blocking(move || work.advance(&shared, partition, base, records)).await?);
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, from: Offset) -> Result<Vec<LoggedRecord>, JournalError> {
+        match self.shared.log.read(self.partition, from, self.shared.settings.read_bytes_max).await {
+            Ok(records) => Ok(records),
+            Err(LogError::OutOfRange { .. }) => {
+                // A gap, or another sealer's doing: preparing again tells which.
+                self.ready = None;
+                Ok(Vec::new())
+            }
+            Err(error) => Err(JournalError::log(self.partition, error)),
+        }
+    }
+
+    /// Makes a batch of the candidate and offers it.
+    async fn seal(&mut self) -> Result<(), JournalError> {
+        if self.in_hand.is_none() {
+            let Some(work) = self.work.take() else { return Ok(()) };
+            let (previous, deployment) = (self.base().cloned(), self.shared.journal.genesis().deployment);
+            let (partition, now) = (self.partition, self.shared.clock.now());
+            let candidate = work.candidate;
+            self.in_hand = blocking(move || candidate.seal(deployment, partition, previous, now)).await?;
+            self.work = self.in_hand.as_ref().map(|sealed| Work {
+                candidate: Candidate::new(sealed.batch.header.next_offset),
+                pending: work.pending,
+            });
+        }
+        self.offer().await
+    }
+
+    /// Writes the batch in hand. Won: index, log and metrics follow. Lost: it is dropped with its identities, and the next
+    /// turn goes on from what the winner wrote. In doubt: it stays in hand.
+    async fn offer(&mut self) -> Result<(), JournalError> {
+        let Some(sealed) = self.in_hand.take() else { return Ok(()) };
+        let label = PartitionLabel(self.partition);
+        let began = Instant::now();
+        match self.shared.journal.append(&sealed.batch).await {
+            Ok(()) => {
+                self.shared.metrics.seal_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
+                self.won(sealed).await
+            }
+            Err(JournalError::Fenced { seq, .. }) => {
+                tracing::info!(partition = %self.partition, %seq, "another sealer wrote the batch");
+                self.shared.metrics.fenced.get_or_create(&label).inc();
+                (self.ready, self.work) = (None, None);
+                self.shared.journal.refresh(self.partition).await.map(|_| ())
+            }
+            Err(error) => {
+                if error.is_retry() {
+                    self.in_hand = Some(sealed);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn won(&mut self, sealed: Sealed) -> Result<(), JournalError> {
+        self.count(&sealed);
+        // Until the index holds the batch, no candidate may be compared with it.
+        self.ready = None;
+        let header = sealed.batch.header;
+        let horizon = seen::horizon(header.sealed_at, self.shared.settings.seen_window);
+        let (seen, entries, recorded) = (self.shared.seen.clone(), sealed.entries, header.clone());
+        if let Err(error) = blocking(move || seen.record(&recorded, &entries, horizon)).await {
+            self.work = None;
+            return Err(error);
+        }
+        self.ready = Some(Ready { head: Some(header.clone()) });
+        // Best effort: the next release covers this one too.
+        if let Err(error) = self.shared.log.release(self.partition, header.next_offset).await {
+            tracing::warn!(partition = %self.partition, %error, "sealed records could not be released");
+        }
+        if let Ok(bounds) = self.shared.log.bounds(self.partition).await {
+            let lag = bounds.next.get().saturating_sub(header.next_offset.get());
+            let label = PartitionLabel(self.partition);
+            self.shared.metrics.lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
+        }
+        Ok(())
+    }
+
+    fn count(&self, sealed: &Sealed) {
+        let (metrics, label) = (&self.shared.metrics, PartitionLabel(self.partition));
+        metrics.batches.get_or_create(&label).inc();
+        metrics.events.get_or_create(&label).inc_by(u64::from(sealed.batch.header.events));
+        metrics.bytes.get_or_create(&label).inc_by(sealed.batch.encoded.len() as u64);
+        metrics.duplicates.get_or_create(&label).inc_by(sealed.duplicates);
+        metrics.conflicts.get_or_create(&label).inc_by(sealed.conflicts);
+    }
+}
+
+impl Work {
+    /// Decodes the records and takes what the candidate has room for.
+    fn advance(
+        mut self,
+        shared: &Shared,
+        partition: Partition,
+        base: Option<Header>,
+        records: Vec<LoggedRecord>,
+    ) -> Result<Self, JournalError> {
+        self.pending.extend(examine(partition, self.candidate.next_offset(), records)?);
+        // The batch is sealed now or later, and never before the one it follows.
+        let now = shared.clock.now();
+        let sealed_at = base.map_or(now, |header| header.sealed_at.max(now));
+        let horizon = seen::horizon(sealed_at, shared.settings.seen_window);
+        let limits = Limits {
+            bytes: shared.settings.batch_bytes_max.min(crate::batch::BODY_BYTES_MAX) as usize,
+            records: shared.settings.batch_records_max,
+        };
+        let lookup = |identities: &[_]| shared.seen.lookup(partition, identities, horizon);
+        self.candidate.take(&mut self.pending, &lookup, limits, now)?;
+        Ok(self)
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
+) -> Result<T, JournalError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| JournalError::retry("background work", error))?
+}

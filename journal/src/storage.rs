@@ -1,0 +1,276 @@
+//! A local directory as an object store that keeps its word: what it acknowledged survives a loss of power.
+//!
+//! `object_store`'s own `LocalFileSystem` never syncs. [`LocalStore`] writes through staging files: content is synced
+//! before it gets its name, and the folder after, with every folder that had to be created. Reads and listings are the
+//! inner store's.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path as FsPath, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+};
+
+mod upload;
+
+use upload::StagedUpload;
+
+/// The folder under the root that holds unfinished files; no listing shows it.
+const STAGING: &str = ".staging";
+
+/// A staging file that nobody wrote to for this long is left over from a crash.
+const STAGING_AGE_MAX: Duration = Duration::from_secs(60 * 60);
+
+/// Objects as files under one directory, durable on acknowledgement.
+///
+/// `put` with `PutMode::Create` is atomic and exclusive between processes: the finished, synced file is hard-linked to its
+/// name, which fails if the name is taken.
+#[derive(Clone, Debug)]
+pub struct LocalStore {
+    inner: LocalFileSystem,
+    root: Arc<PathBuf>,
+}
+
+impl LocalStore {
+    /// Opens the directory, which is created with its parents if absent, and clears what a crash left unfinished.
+    ///
+    /// # Errors
+    /// When the directory cannot be created or read.
+    pub fn open(directory: impl AsRef<FsPath>) -> Result<Arc<dyn ObjectStore>> {
+        Ok(Arc::new(Self::open_local(directory.as_ref())?))
+    }
+
+    fn open_local(directory: &FsPath) -> Result<Self> {
+        let opened = create_folder(directory).and_then(|()| directory.canonicalize()).and_then(|root| {
+            create_folder(&root.join(STAGING))?;
+            clear_staging(&root.join(STAGING))?;
+            Ok(root)
+        });
+        let root = opened.map_err(|source| failure("open", directory, source))?;
+        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root) })
+    }
+
+    /// Syncs the folder of an object that got its name by the inner store's hands.
+    async fn sync_folder_of(&self, location: &Path) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || sync_folder(parent_of(&path)).map_err(|e| failure("sync the folder of", &path, e))).await
+    }
+
+    async fn create_folder_of(&self, location: &Path) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || create_folder(parent_of(&path)).map_err(|e| failure("create the folder of", &path, e))).await
+    }
+}
+
+impl fmt::Display for LocalStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "LocalStore({})", self.root.display())
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let exclusive = match opts.mode {
+            PutMode::Create => true,
+            PutMode::Overwrite => false,
+            PutMode::Update(_) => return Err(self.not_implemented("put_opts with PutMode::Update")),
+        };
+        if !opts.attributes.is_empty() {
+            return Err(self.not_implemented("put_opts with attributes"));
+        }
+        let (root, path) = (self.root.clone(), self.inner.path_to_filesystem(location)?);
+        blocking(move || {
+            let mut staged = Staged::create(&root)?;
+            staged.write(&payload)?;
+            staged.publish(&path, exclusive)
+        })
+        .await?;
+        let e_tag = self.inner.head(location).await.ok().and_then(|meta| meta.e_tag);
+        Ok(PutResult { e_tag, version: None })
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        if !opts.attributes.is_empty() {
+            return Err(self.not_implemented("put_multipart_opts with attributes"));
+        }
+        let (root, path) = (self.root.clone(), self.inner.path_to_filesystem(location)?);
+        let staged = blocking(move || Staged::create(&root)).await?;
+        Ok(Box::new(StagedUpload::new(staged, path)))
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[std::ops::Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix).try_filter(|meta| std::future::ready(!is_staging(&meta.location))).boxed()
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset).try_filter(|meta| std::future::ready(!is_staging(&meta.location))).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let mut listed = self.inner.list_with_delimiter(prefix).await?;
+        listed.common_prefixes.retain(|prefix| !is_staging(prefix));
+        listed.objects.retain(|meta| !is_staging(&meta.location));
+        Ok(listed)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.create_folder_of(to).await?;
+        self.inner.copy_opts(from, to, options).await?;
+        self.sync_folder_of(to).await
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.create_folder_of(to).await?;
+        self.inner.rename_opts(from, to, options).await?;
+        self.sync_folder_of(to).await?;
+        self.sync_folder_of(from).await
+    }
+}
+
+impl LocalStore {
+    fn not_implemented(&self, operation: &str) -> Error {
+        Error::NotImplemented { operation: operation.to_owned(), implementer: self.to_string() }
+    }
+}
+
+/// A file without a name of its own yet; it disappears when dropped before it is published.
+#[derive(Debug)]
+struct Staged {
+    file: Arc<File>,
+    path: PathBuf,
+}
+
+impl Staged {
+    fn create(root: &FsPath) -> Result<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        const ATTEMPTS_MAX: usize = 1000;
+        let folder = root.join(STAGING);
+        for _ in 0..ATTEMPTS_MAX {
+            let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+            let path = folder.join(name);
+            match OpenOptions::new().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { file: Arc::new(file), path }),
+                // A crashed process with the same id left it, or somebody removed the folder.
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                Err(e) if e.kind() == ErrorKind::NotFound => {
+                    create_folder(&folder).map_err(|e| failure("create", &folder, e))?;
+                }
+                Err(e) => return Err(failure("create", &path, e)),
+            }
+        }
+        Err(failure("create a file in", &folder, ErrorKind::AlreadyExists.into()))
+    }
+
+    fn write(&mut self, payload: &PutPayload) -> Result<()> {
+        let mut file = &*self.file;
+        payload.iter().try_for_each(|part| file.write_all(part)).map_err(|e| failure("write", &self.path, e))
+    }
+
+    /// Makes the content durable and gives it its name.
+    fn publish(self, path: &FsPath, exclusive: bool) -> Result<()> {
+        self.file.sync_all().map_err(|e| failure("write", path, e))?;
+        create_folder(parent_of(path)).map_err(|e| failure("create the folder of", path, e))?;
+        let named = if exclusive { fs::hard_link(&self.path, path) } else { fs::rename(&self.path, path) };
+        // The other writer's object may not be durable yet, and the caller will act on its being there.
+        let synced = sync_folder(parent_of(path));
+        match named {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                Err(Error::AlreadyExists { path: path.display().to_string(), source: Box::new(e) })
+            }
+            Err(e) => Err(failure("name", path, e)),
+            Ok(()) => synced.map_err(|e| failure("sync the folder of", path, e)),
+        }
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Gone already after a rename; a file that cannot be removed now is removed by a later start.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn is_staging(location: &Path) -> bool {
+    location.as_ref().strip_prefix(STAGING).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Removes files that no living process can still be writing to.
+fn clear_staging(folder: &FsPath) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|at| at.elapsed().ok());
+        if age.is_some_and(|age| age > STAGING_AGE_MAX) {
+            // Another process may clear the same file at the same time.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// Creates the folder and its missing parents, and syncs the folder that each was created in.
+fn create_folder(folder: &FsPath) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut existing = folder;
+    while !existing.as_os_str().is_empty() && !existing.is_dir() {
+        missing.push(existing);
+        match existing.parent() {
+            Some(parent) => existing = parent,
+            None => break,
+        }
+    }
+    for created in missing.iter().rev() {
+        match fs::create_dir(created) {
+            Err(e) if e.kind() == ErrorKind::AlreadyExists && created.is_dir() => {}
+            other => other?,
+        }
+        let parent = parent_of(created);
+        sync_folder(if parent.as_os_str().is_empty() { FsPath::new(".") } else { parent })?;
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &FsPath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn parent_of(path: &FsPath) -> &FsPath {
+    path.parent().unwrap_or(FsPath::new(""))
+}
+
+fn failure(verb: &str, path: &FsPath, source: io::Error) -> Error {
+    let text = format!("cannot {verb} {}: {source}", path.display());
+    Error::Generic { store: "LocalStore", source: Box::new(io::Error::new(source.kind(), text)) }
+}
+
+/// File calls can wait for the disk: they run where waiting is allowed.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+#[cfg(test)]
+mod tests;
