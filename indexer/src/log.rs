@@ -1,0 +1,216 @@
+//! The Delta log of one table on the store: names, commits by put-if-absent, replay.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use deltalake_core::kernel::Action;
+use deltalake_core::logstore::get_actions;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use tributary_schemas::tables::Table;
+use tributary_schemas::units::keccak256;
+
+use crate::checkpoint;
+use crate::digests;
+use crate::error::{Error, Result};
+use crate::settings::LakeSettings;
+use crate::state::TableState;
+
+/// How an attempt to write a version ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// The version is ours.
+    Won,
+    /// Another writer has it.
+    Lost,
+}
+
+/// What an object under a table's folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LogName {
+    /// `<version>.json`
+    Commit(i64),
+    /// `<version>.checkpoint.parquet`
+    Checkpoint(i64),
+}
+
+impl LogName {
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (digits, kind) = name.split_once('.')?;
+        let version = (digits.len() == 20).then(|| digits.parse::<i64>().ok()).flatten()?;
+        match kind {
+            "json" => Some(Self::Commit(version)),
+            "checkpoint.parquet" => Some(Self::Checkpoint(version)),
+            _ => None,
+        }
+    }
+}
+
+/// What a listing of the log found.
+#[derive(Debug, Default)]
+pub(crate) struct LogListing {
+    pub(crate) commits: BTreeMap<i64, ObjectMeta>,
+    pub(crate) checkpoints: BTreeMap<i64, ObjectMeta>,
+}
+
+/// The log of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableLog {
+    pub(crate) table: Table,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    /// `lake/<table>`
+    pub(crate) root: Path,
+}
+
+impl TableLog {
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, table: Table) -> Self {
+        Self { table, store, root: Path::from_iter(["lake", table.name()]) }
+    }
+
+    pub(crate) fn data_path(&self, name: &str) -> Path {
+        self.root.clone().join(name)
+    }
+
+    pub(crate) fn log_folder(&self) -> Path {
+        self.root.clone().join("_delta_log")
+    }
+
+    pub(crate) fn commit_path(&self, version: i64) -> Path {
+        self.log_folder().join(format!("{version:020}.json"))
+    }
+
+    pub(crate) fn checkpoint_path(&self, version: i64) -> Path {
+        self.log_folder().join(format!("{version:020}.checkpoint.parquet"))
+    }
+
+    pub(crate) fn last_checkpoint_path(&self) -> Path {
+        self.log_folder().join("_last_checkpoint")
+    }
+
+    /// The object's bytes; `None` when there is none.
+    pub(crate) async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
+        let answer = match self.store.get(path).await {
+            Ok(answer) => answer,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(Error::store("reading", path)(error)),
+        };
+        answer.bytes().await.map(Some).map_err(Error::store("reading", path))
+    }
+
+    pub(crate) async fn put(&self, path: &Path, bytes: Bytes) -> Result<()> {
+        self.store.put(path, PutPayload::from(bytes)).await.map_err(Error::store("writing", path))?;
+        Ok(())
+    }
+
+    /// Writes the commit of a version if there is none. After any error the object is read: our bytes mean that we won,
+    /// nothing there means that nothing happened, another's bytes that we lost.
+    pub(crate) async fn put_commit(&self, version: i64, bytes: &Bytes) -> Result<Put> {
+        let path = self.commit_path(version);
+        self.put_if_absent(&path, bytes).await
+    }
+
+    pub(crate) async fn put_if_absent(&self, path: &Path, bytes: &Bytes) -> Result<Put> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let Err(error) = self.store.put_opts(path, PutPayload::from(bytes.clone()), options).await else {
+            return Ok(Put::Won);
+        };
+        match self.get(path).await? {
+            Some(found) if found == bytes => Ok(Put::Won),
+            Some(_) => Ok(Put::Lost),
+            None => Err(Error::store("writing", path)(error)),
+        }
+    }
+
+    /// The actions of a commit.
+    pub(crate) fn actions(&self, version: i64, bytes: &Bytes) -> Result<Vec<Action>> {
+        get_actions(version.unsigned_abs(), bytes).map_err(|e| Error::corrupt(&self.commit_path(version), e))
+    }
+
+    /// All commits and checkpoints that lie on the store.
+    pub(crate) async fn list(&self) -> Result<LogListing> {
+        let folder = self.log_folder();
+        let mut listing = LogListing::default();
+        let mut objects = self.store.list(Some(&folder));
+        while let Some(object) = objects.next().await {
+            let object = match object {
+                Ok(object) => object,
+                Err(object_store::Error::NotFound { .. }) => break,
+                Err(error) => return Err(Error::store("listing", &folder)(error)),
+            };
+            match object.location.filename().and_then(LogName::parse) {
+                Some(LogName::Commit(version)) => listing.commits.insert(version, object),
+                Some(LogName::Checkpoint(version)) => listing.checkpoints.insert(version, object),
+                None => None,
+            };
+        }
+        Ok(listing)
+    }
+
+    /// Replays the log from its latest checkpoint. A table that does not exist has version −1.
+    pub(crate) async fn load(&self, settings: &LakeSettings) -> Result<TableState> {
+        let listing = self.list().await?;
+        let mut state = TableState::new(self.root.clone(), self.table.name());
+        if let Some(version) = listing.checkpoints.keys().next_back().copied() {
+            let path = self.checkpoint_path(version);
+            let bytes = self.get(&path).await?.ok_or_else(|| Error::corrupt(&path, "it vanished while it was read"))?;
+            checkpoint::read(&mut state, version, &path, bytes)?;
+        }
+        let versions: Vec<i64> = listing.commits.keys().copied().filter(|v| *v > state.version).collect();
+        for (expected, found) in (state.version + 1..).zip(&versions) {
+            if expected != *found {
+                return Err(Error::corrupt(&self.commit_path(expected), "it is missing, but later commits are there"));
+            }
+        }
+        let mut commits = futures::stream::iter(versions)
+            .map(|version| async move { self.read_commit(version).await.map(|bytes| (version, bytes)) })
+            .buffered(settings.reads_in_flight_max);
+        while let Some((version, bytes)) = commits.try_next().await? {
+            let bytes = bytes.ok_or_else(|| Error::corrupt(&self.commit_path(version), "it vanished while it was read"))?;
+            state.apply(version, self.actions(version, &bytes)?)?;
+        }
+        Ok(state)
+    }
+
+    pub(crate) async fn read_commit(&self, version: i64) -> Result<Option<Bytes>> {
+        self.get(&self.commit_path(version)).await
+    }
+
+    /// Applies the commits that other writers added since. Returns the bytes of the last one.
+    pub(crate) async fn catch_up(&self, state: &mut TableState) -> Result<Option<Bytes>> {
+        let mut last = None;
+        while let Some(bytes) = self.read_commit(state.version + 1).await? {
+            let version = state.version + 1;
+            let actions = self.actions(version, &bytes)?;
+            state.apply(version, actions)?;
+            last = Some(bytes);
+        }
+        Ok(last)
+    }
+
+    /// Whether the commit that the state ends with still lies on the store. Commits are deleted in ascending order, so if
+    /// it does, a following one that was not found a moment before did not exist.
+    pub(crate) async fn head_still_there(&self, state: &TableState) -> Result<bool> {
+        let path = self.commit_path(state.version);
+        match self.store.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(Error::store("reading", &path)(error)),
+        }
+    }
+
+    /// Records the digest of a commit beside the log.
+    pub(crate) async fn record_digest(&self, version: i64, bytes: &Bytes) -> Result<()> {
+        let sidecar = digests::render(&[(format!("_delta_log/{version:020}.json"), keccak256(bytes))]);
+        self.put(&self.digest_path(version), sidecar).await
+    }
+
+    pub(crate) fn digest_path(&self, version: i64) -> Path {
+        self.root.clone().join("_digests").join(format!("{version:020}.json"))
+    }
+
+    pub(crate) fn checkpoint_digest_path(&self, version: i64) -> Path {
+        self.root.clone().join("_digests").join(format!("{version:020}.checkpoint.json"))
+    }
+}
