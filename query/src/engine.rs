@@ -1,63 +1,312 @@
 //! The engine, and a session of it at one cut.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::record_batch::RecordBatch;
-use datafusion::execution::SendableRecordBatchStream;
+use chrono::DateTime;
+use datafusion::catalog::SchemaProvider;
+use datafusion::execution::context::SessionConfig;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::execution::{SendableRecordBatchStream, SessionStateDefaults, TaskContext};
+use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
+use serde_json::Value;
+use tokio::runtime::Runtime;
 use tributary_da::Certificates;
-use tributary_indexer::lake::Lake;
+use tributary_indexer::{Lake, Snapshot};
 use tributary_journal::Journal;
 use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::Clock;
+use tributary_schemas::ids::{Clock, Epoch};
+use tributary_schemas::tables::Table;
 
-use crate::error::QueryError;
+use crate::catalog::{BaseTables, CATALOG, Catalog, LakeOnly, PublicTables, SCHEMA, Sources, cut_of};
+use crate::checked_sum::CheckedSum;
+use crate::claims::Trees;
+use crate::error::{Code, QueryError};
+use crate::limits::{Admission, Limits};
+use crate::metrics::Metrics;
+use crate::running::{Running, Work};
 use crate::settings::Settings;
+use crate::{params, readonly, statement};
+
+/// Stack of a thread that runs queries. Parsing is bounded in depth, but a chain such as `a + b + c …` becomes a tree as deep as
+/// it is long, which is walked, copied and dropped by recursion.
+const STACK_BYTES: usize = 256 << 20;
+
+/// A point of the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// What is indexed now.
+    Head,
+    /// A cut.
+    Cut(Cut),
+    /// The cut of a closed epoch.
+    Epoch(Epoch),
+    /// What is indexed and certified on DA.
+    Available,
+}
 
 /// Answers questions about the record; one per process.
 pub struct Engine {
-    _p: (),
+    sources: Arc<Sources>,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    metrics: Metrics,
+    admission: Admission,
+    /// What all queries share: the lake's store and the footers of its files.
+    shared: Arc<RuntimeEnv>,
+    /// Functions and rules; without tables.
+    template: SessionState,
+    /// Queries run on threads of their own, so that a long one delays no request. Started by the first.
+    threads: OnceLock<Runtime>,
+    pub(crate) trees: Trees,
 }
 
 impl Engine {
     /// An engine over the lake's tables, the journal's headers and the recorded certificates.
-    pub fn new(_lake: Arc<Lake>, _journal: Arc<Journal>, _certificates: Arc<Certificates>, _clock: Arc<dyn Clock>, _settings: Settings) -> Arc<Self> {
-        panic!("not built yet")
+    pub fn new(
+        lake: Arc<Lake>,
+        journal: Arc<Journal>,
+        certificates: Arc<Certificates>,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let metrics = Metrics::default();
+        let store = LakeOnly::new(Arc::clone(lake.object_store()));
+        let shared = RuntimeEnvBuilder::new()
+            .with_object_store_registry(Arc::new(store))
+            .with_metadata_cache_limit(settings.file_footers_max)
+            .build_arc()
+            .expect("a runtime environment without spilling touches nothing outside memory");
+        Arc::new(Self {
+            sources: Arc::new(Sources::new(lake, journal, certificates, settings.headers_cache_max)),
+            clock,
+            admission: Admission::new(&settings, metrics.clone()),
+            template: template(&settings, Arc::clone(&shared)),
+            shared,
+            threads: OnceLock::new(),
+            trees: Trees::new(settings.trees_cache_max),
+            metrics,
+            settings,
+        })
+    }
+
+    /// The metrics, to be registered.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The limits in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The cut up to which every table of events is complete now.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
     pub async fn head(&self) -> Result<Cut, QueryError> {
-        panic!("not built yet")
+        let events = self.sources.lake.snapshot(Table::Events).await?;
+        head_of(&events)
+    }
+
+    /// The cut that a point names now.
+    ///
+    /// # Errors
+    /// `epoch_not_found`, `store_unavailable`, `corrupt`.
+    pub async fn resolve(&self, as_of: &AsOf) -> Result<Cut, QueryError> {
+        match as_of {
+            AsOf::Head => self.head().await,
+            AsOf::Cut(cut) => Ok(cut.clone()),
+            AsOf::Available => Ok(self.head().await?.meet(&self.sources.certificates.certified().await?)),
+            AsOf::Epoch(epoch) => {
+                let events = self.sources.lake.snapshot(Table::Events).await?;
+                let base = BaseTables::new(Arc::clone(&self.sources), head_of(&events)?, events, self.template.clone());
+                let closed = base.closed_epochs().await?;
+                let cut = closed.cut_of(*epoch).cloned();
+                cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))
+            }
+        }
     }
 
     /// A session at the cut, with the limits of the settings on each of its queries.
-    pub async fn session(self: &Arc<Self>, _cut: &Cut) -> Result<Session, QueryError> {
-        panic!("not built yet")
+    ///
+    /// # Errors
+    /// `cut_ahead` if not all of the cut is indexed; `store_unavailable`, `corrupt`.
+    pub async fn session(self: &Arc<Self>, cut: &Cut) -> Result<Session, QueryError> {
+        self.open(Some(cut), Limits::of(&self.settings)).await
+    }
+
+    /// A session at what is indexed now.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn session_at_head(self: &Arc<Self>) -> Result<Session, QueryError> {
+        self.open(None, Limits::of(&self.settings)).await
     }
 
     /// A session at the cut whose queries have no limit of time, memory or rows, and wait for nobody.
-    pub async fn session_unlimited(self: &Arc<Self>, _cut: &Cut) -> Result<Session, QueryError> {
-        panic!("not built yet")
+    ///
+    /// # Errors
+    /// As [`Engine::session`].
+    pub async fn session_unlimited(self: &Arc<Self>, cut: &Cut) -> Result<Session, QueryError> {
+        self.open(Some(cut), Limits::none()).await
+    }
+
+    async fn open(self: &Arc<Self>, cut: Option<&Cut>, limits: Limits) -> Result<Session, QueryError> {
+        let events = self.sources.lake.snapshot(Table::Events).await?;
+        let head = head_of(&events)?;
+        let cut = match cut {
+            None => head,
+            Some(cut) if head.is_at_least(cut) => cut.clone(),
+            Some(cut) => return Err(QueryError::new(Code::CutAhead, format!("the cut {cut} is not all indexed yet, which is {head}"))),
+        };
+        let base = Arc::new(BaseTables::new(Arc::clone(&self.sources), cut, events, self.template.clone()));
+        let tables = PublicTables::new(Arc::clone(&base), &self.template);
+        let mut state = self.template.clone();
+        state.register_catalog_list(Arc::new(Catalog::new(Arc::new(tables) as Arc<dyn SchemaProvider>)));
+        Ok(Session { engine: Arc::clone(self), base, state, limits })
+    }
+
+    /// The threads that run queries.
+    pub(crate) fn threads(&self) -> Result<&Runtime, QueryError> {
+        if let Some(threads) = self.threads.get() {
+            return Ok(threads);
+        }
+        let started = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(self.settings.threads.max(1))
+            .thread_name("query")
+            .thread_stack_size(STACK_BYTES)
+            .enable_all()
+            .build()
+            .map_err(|error| QueryError::new(Code::Unavailable, format!("threads for queries cannot be started: {error}")))?;
+        if let Err(surplus) = self.threads.set(started) {
+            surplus.shutdown_background();
+        }
+        self.threads.get().ok_or_else(|| QueryError::new(Code::Internal, "the threads were just started"))
+    }
+
+    pub(crate) fn admission(&self) -> &Admission {
+        &self.admission
     }
 }
 
+/// Threads are not waited for: what they run has no one left to read it.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(threads) = self.threads.take() {
+            threads.shutdown_background();
+        }
+    }
+}
+
+fn head_of(events: &Snapshot) -> Result<Cut, QueryError> {
+    cut_of(events).ok_or_else(|| QueryError::new(Code::Corrupt, "table events: a transaction of the indexer makes no sense"))
+}
+
+/// Functions, rules and options of every query, without tables, file formats and table factories.
+fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
+    let mut config = SessionConfig::new()
+        .with_default_catalog_and_schema(CATALOG, SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_target_partitions(settings.threads.max(1));
+    let options = config.options_mut();
+    options.sql_parser.recursion_limit = statement::NESTING_MAX.into();
+    options.explain.show_sizes = false;
+    let functions = SessionStateDefaults::default_table_functions().into_iter().map(|f| (f.name().to_owned(), f));
+    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    aggregates.push(Arc::new(AggregateUDF::from(CheckedSum::default())));
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(shared)
+        .with_expr_planners(SessionStateDefaults::default_expr_planners())
+        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
+        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_aggregate_functions(aggregates)
+        .with_window_functions(SessionStateDefaults::default_window_functions())
+        .with_table_functions(functions.collect())
+        .build()
+}
+
 /// Queries at one cut. All queries of a session see the same rows.
+#[derive(Clone)]
 pub struct Session {
-    _p: (),
+    engine: Arc<Engine>,
+    base: Arc<BaseTables>,
+    state: SessionState,
+    limits: Limits,
 }
 
 impl Session {
     /// The cut.
     pub fn cut(&self) -> &Cut {
-        panic!("not built yet")
+        self.base.cut()
+    }
+
+    /// The last epoch that the session sees; `None` if none is closed within its cut.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn latest_epoch(&self) -> Result<Option<Epoch>, QueryError> {
+        let last = self.base.closed_epochs().await?.last_within(self.cut());
+        Ok(u64::try_from(last).ok().and_then(Epoch::new))
     }
 
     /// Plans and starts a query; the stream gives its rows. Dropping the stream ends the query.
-    pub async fn sql(&self, _query: &str) -> Result<SendableRecordBatchStream, QueryError> {
-        panic!("not built yet")
+    ///
+    /// # Errors
+    /// Here those of the text and the plan; from the stream, wrapped as external errors, those of running.
+    pub async fn sql(&self, query: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        Ok(Box::pin(self.run(query, Vec::new()).await?))
     }
 
     /// All rows of a query, for answers known to be small.
-    pub async fn collect(&self, _query: &str) -> Result<Vec<RecordBatch>, QueryError> {
-        panic!("not built yet")
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn collect(&self, query: &str) -> Result<Vec<RecordBatch>, QueryError> {
+        Ok(self.run(query, Vec::new()).await?.try_collect().await?)
+    }
+
+    /// [`Session::sql`] with values for `$1`, `$2` …
+    ///
+    /// # Errors
+    /// As [`Session::sql`].
+    pub async fn run(&self, query: &str, params: Vec<Value>) -> Result<Running, QueryError> {
+        let deadline = self.limits.deadline();
+        let admission = self.engine.admission();
+        let place = match self.limits.time {
+            Some(_) => admission.admit(deadline).await?,
+            None => admission.unlimited(),
+        };
+        let (session, query) = (self.clone(), query.to_owned());
+        let start = async move { session.start(&query, &params).await };
+        let work = Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics.clone() };
+        work.run(self.engine.threads()?.handle(), start).await
+    }
+
+    /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
+    async fn start(&self, query: &str, params: &[Value]) -> Result<SendableRecordBatchStream, QueryError> {
+        let mut state = self.state.clone();
+        let options = Arc::clone(state.config_options());
+        let now = DateTime::from_timestamp_micros(self.engine.clock.now().micros());
+        let props = state.execution_props_mut();
+        props.mark_start_execution(options);
+        props.query_execution_start_time = now;
+        let plan = self.plan(&state, query, params).await?;
+        let physical = state.create_physical_plan(&plan).await?;
+        let runtime = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
+        let context = TaskContext::from(&state).with_runtime(runtime);
+        Ok(execute_stream(physical, Arc::new(context))?)
+    }
+
+    async fn plan(&self, state: &SessionState, query: &str, params: &[Value]) -> Result<LogicalPlan, QueryError> {
+        let statement = statement::parse(query, &self.engine.settings)?;
+        let plan = state.statement_to_plan(statement).await?;
+        readonly::check(&plan)?;
+        params::bind(plan, params)
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 /// What the asker must do about a failure.
@@ -82,7 +83,7 @@ codes! {
     /// The request body has too many bytes.
     RequestTooLarge = "request_too_large", 413, Reject;
     /// The query took longer than its limit.
-    Timeout = "query_timeout", 408, Limit;
+    Timeout = "query_timeout", 422, Limit;
     /// The query needed more memory or disk than its limit.
     Memory = "query_memory", 422, Limit;
     /// The answer has more rows than its limit.
@@ -139,5 +140,97 @@ impl std::error::Error for QueryError {}
 impl From<QueryError> for DataFusionError {
     fn from(error: QueryError) -> Self {
         DataFusionError::External(Box::new(error))
+    }
+}
+
+/// A failure while a query runs.
+impl From<DataFusionError> for QueryError {
+    fn from(error: DataFusionError) -> Self {
+        if let Some(own) = own_error(&error) {
+            return own;
+        }
+        let root = error.find_root();
+        let code = match root {
+            DataFusionError::ResourcesExhausted(_) => Code::Memory,
+            DataFusionError::ArrowError(arrow, _) => of_arrow(arrow),
+            DataFusionError::Execution(_) => Code::Evaluation,
+            DataFusionError::Plan(_)
+            | DataFusionError::SchemaError(..)
+            | DataFusionError::NotImplemented(_)
+            | DataFusionError::Configuration(_)
+            | DataFusionError::SQL(..) => Code::BadSql,
+            DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Code::Unavailable,
+            DataFusionError::ParquetError(_) => Code::Corrupt,
+            DataFusionError::External(source) if source.is::<object_store::Error>() || source.is::<std::io::Error>() => Code::Unavailable,
+            _ => Code::Internal,
+        };
+        Self::new(code, message_of(root))
+    }
+}
+
+fn of_arrow(error: &ArrowError) -> Code {
+    match error {
+        ArrowError::DivideByZero
+        | ArrowError::ArithmeticOverflow(_)
+        | ArrowError::CastError(_)
+        | ArrowError::ComputeError(_)
+        | ArrowError::ParseError(_)
+        | ArrowError::InvalidArgumentError(_)
+        | ArrowError::OffsetOverflowError(_) => Code::Evaluation,
+        ArrowError::NotYetImplemented(_) | ArrowError::SchemaError(_) => Code::BadSql,
+        ArrowError::IoError(..) => Code::Unavailable,
+        ArrowError::ParquetError(_) => Code::Corrupt,
+        _ => Code::Internal,
+    }
+}
+
+/// An error of this crate that travelled through the query engine.
+fn own_error(error: &DataFusionError) -> Option<QueryError> {
+    let mut next: Option<&dyn std::error::Error> = Some(error);
+    while let Some(current) = next {
+        if let Some(own) = current.downcast_ref::<QueryError>() {
+            return Some(own.clone());
+        }
+        next = current.source();
+    }
+    None
+}
+
+/// The first line of the engine's message, of bounded length: what follows repeats the query or a stack.
+fn message_of(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+const MESSAGE_CHARS_MAX: usize = 1000;
+
+impl From<tributary_indexer::Error> for QueryError {
+    fn from(error: tributary_indexer::Error) -> Self {
+        let code = match error.kind() {
+            tributary_indexer::Kind::Retry | tributary_indexer::Kind::Closed => Code::Unavailable,
+            tributary_indexer::Kind::Corrupt => Code::Corrupt,
+            tributary_indexer::Kind::Reject => Code::Internal,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<tributary_journal::JournalError> for QueryError {
+    fn from(error: tributary_journal::JournalError) -> Self {
+        let code = if error.is_corrupt() { Code::Corrupt } else { Code::Unavailable };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<tributary_da::DaError> for QueryError {
+    fn from(error: tributary_da::DaError) -> Self {
+        let code = match error {
+            tributary_da::DaError::Corrupt { .. } => Code::Corrupt,
+            _ => Code::Unavailable,
+        };
+        Self::new(code, error.to_string())
     }
 }

@@ -4,22 +4,29 @@
 //! **Gives** streams of Arrow batches, the same over HTTP in five formats, and claims with their proofs.
 //! **Promise**: a query reads one cut throughout and changes nothing; it ends within its limits of time, memory, rows and
 //! disk; an answer is whole or visibly broken off, never silently short.
-//! **On failure**: a [`error::QueryError`] whose code is stable and whose kind says whether to correct the question, wait, or call
+//! **On failure**: a [`QueryError`] whose code is stable and whose kind says whether to correct the question, wait, or call
 //! an operator.
 
-pub mod catalog;
+mod cache;
+mod catalog;
+mod checked_sum;
 pub mod claims;
 pub mod engine;
 pub mod error;
 pub mod http;
-pub mod limits;
+mod limits;
 pub mod metrics;
 pub mod openapi;
+mod params;
+mod readonly;
+pub mod running;
 pub mod settings;
 pub mod sql;
+mod statement;
 pub mod views;
 
 pub use claims::{Claim, claim};
-pub use engine::{Engine, Session};
+pub use engine::{AsOf, Engine, Session};
 pub use error::QueryError;
+pub use metrics::Metrics;
 pub use settings::Settings;

@@ -1,0 +1,17 @@
+//! The tables and views that a query can name, all at one cut.
+
+mod base;
+mod batches;
+mod blobs;
+mod cut_filter;
+mod epochs;
+mod lake_table;
+mod public;
+mod sources;
+mod store;
+
+pub(crate) use base::{BaseTables, cut_of};
+pub(crate) use blobs::hex;
+pub(crate) use public::{CATALOG, Catalog, PublicTables, SCHEMA};
+pub(crate) use sources::Sources;
+pub(crate) use store::LakeOnly;

@@ -1,0 +1,153 @@
+//! The stored tables at one cut.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::common::Result;
+use datafusion::execution::context::SessionContext;
+use datafusion::execution::session_state::SessionState;
+use tokio::sync::OnceCell;
+use tributary_indexer::{LakeFile, Snapshot};
+use tributary_schemas::cut::Cut;
+use tributary_schemas::ids::{Partition, Seq};
+use tributary_schemas::tables::Table;
+
+use super::batches::BatchesTable;
+use super::blobs::{self, BlobIndex};
+use super::cut_filter::CutBounds;
+use super::epochs::ClosedEpochs;
+use super::lake_table::{FileSpan, LakeTable, RowTest};
+use super::sources::Sources;
+use crate::error::{Code, QueryError};
+
+const BATCHES: &str = "batches";
+const BLOBS: &str = "blobs";
+/// The application id under which settlement commits its tables.
+const SETTLEMENT: &str = "settlement";
+
+/// The stored tables as every query of a session sees them. A table's files are listed when it is first named, and stay.
+///
+/// Order makes the cut complete: the indexer commits `events` last of a round, so what `events` covers at the beginning, all
+/// tables listed later hold. Settlement commits `epochs` last, so the epochs listed first are whole in the other tables.
+#[derive(Debug)]
+pub(crate) struct BaseTables {
+    sources: Arc<Sources>,
+    cut: Cut,
+    bounds: CutBounds,
+    snapshots: BTreeMap<Table, OnceCell<Arc<Snapshot>>>,
+    closed: OnceCell<Arc<ClosedEpochs>>,
+    blobs: OnceCell<Arc<BlobIndex>>,
+    /// Plans the reading of `epochs`.
+    reader: SessionState,
+}
+
+impl BaseTables {
+    /// The tables at `cut`, of which `events`, the snapshot of that table, must hold everything.
+    pub(crate) fn new(sources: Arc<Sources>, cut: Cut, events: Arc<Snapshot>, reader: SessionState) -> Self {
+        let mut snapshots: BTreeMap<Table, OnceCell<_>> = Table::ALL.iter().map(|table| (*table, OnceCell::new())).collect();
+        snapshots.insert(Table::Events, OnceCell::new_with(Some(events)));
+        let bounds = CutBounds::of(&cut);
+        Self { sources, cut, bounds, snapshots, closed: OnceCell::new(), blobs: OnceCell::new(), reader }
+    }
+
+    /// The cut.
+    pub(crate) fn cut(&self) -> &Cut {
+        &self.cut
+    }
+
+    /// The closed epochs when a table of settlement was first named.
+    pub(crate) async fn closed_epochs(&self) -> Result<&Arc<ClosedEpochs>, QueryError> {
+        self.closed.get_or_try_init(|| self.read_epochs()).await
+    }
+
+    async fn read_epochs(&self) -> Result<Arc<ClosedEpochs>, QueryError> {
+        let snapshot = self.snapshot(Table::Epochs).await?;
+        let known = Arc::clone(&self.sources.closed.lock());
+        if known.version == snapshot.version {
+            return Ok(known);
+        }
+        let all = LakeTable::new(Table::Epochs.schema(), snapshot.files.iter().map(span_of), RowTest::All);
+        let rows = SessionContext::new_with_state(self.reader.clone()).read_table(Arc::new(all))?;
+        let rows = rows.select_columns(&["epoch", "cut"])?.collect().await?;
+        let read = ClosedEpochs::from_rows(snapshot.version, &rows)?;
+        let mut known = self.sources.closed.lock();
+        if known.version < read.version {
+            *known = Arc::clone(&read);
+        }
+        Ok(read)
+    }
+
+    async fn snapshot(&self, table: Table) -> Result<&Arc<Snapshot>, QueryError> {
+        let cell = self.snapshots.get(&table).ok_or_else(|| QueryError::new(Code::Internal, "every table has its cell"))?;
+        cell.get_or_try_init(|| async { Ok(self.sources.lake.snapshot(table).await?) }).await
+    }
+
+    async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
+        let read = || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, &self.cut))) };
+        self.blobs.get_or_try_init(read).await
+    }
+
+    async fn lake_table(&self, table: Table) -> Result<LakeTable, QueryError> {
+        let test = if table.is_event_table() {
+            RowTest::InCut(self.bounds.clone())
+        } else {
+            RowTest::UpToEpoch(self.closed_epochs().await?.last_within(&self.cut))
+        };
+        let snapshot = self.snapshot(table).await?;
+        let whole = match &test {
+            RowTest::InCut(_) => cut_of(snapshot).is_some_and(|all| self.cut.is_at_least(&all)),
+            RowTest::UpToEpoch(last) => snapshot.txns.get(SETTLEMENT).is_none_or(|all| all <= last),
+            RowTest::All => true,
+        };
+        Ok(LakeTable::new(table.schema(), snapshot.files.iter().map(span_of), if whole { RowTest::All } else { test }))
+    }
+
+    async fn provider(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, QueryError> {
+        Ok(match name {
+            BATCHES => {
+                let blobs = Arc::clone(self.blob_index().await?);
+                Some(Arc::new(BatchesTable::new(Arc::clone(&self.sources.headers), blobs, self.cut.clone())))
+            }
+            BLOBS => Some(Arc::new(blobs::table(Arc::clone(self.blob_index().await?))?)),
+            name => match Table::parse(name) {
+                Some(table) => Some(Arc::new(self.lake_table(table).await?)),
+                None => None,
+            },
+        })
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for BaseTables {
+    fn table_names(&self) -> Vec<String> {
+        Table::ALL.iter().map(|table| table.name()).chain([BATCHES, BLOBS]).map(str::to_owned).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.provider(name).await?)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        matches!(name, BATCHES | BLOBS) || Table::parse(name).is_some()
+    }
+}
+
+/// What the transactions of the indexer say that a table of events holds; `None` if one of them makes no sense.
+pub(crate) fn cut_of(snapshot: &Snapshot) -> Option<Cut> {
+    let batches = snapshot.txns.iter().filter_map(|(id, last)| Some((id.strip_prefix("p-")?, *last)));
+    batches
+        .map(|(partition, last)| Some((Partition::new(partition.parse().ok()?)?, Seq::new(u64::try_from(last).ok()?)?)))
+        .collect()
+}
+
+fn span_of(file: &LakeFile) -> FileSpan {
+    FileSpan {
+        path: file.path.to_string(),
+        size: file.size,
+        rows: file.rows,
+        partitions: file.range.map(|range| (range.partition_min.as_i32(), range.partition_max.as_i32())),
+        seqs: file.range.map(|range| (range.seq_min.as_i64(), range.seq_max.as_i64())),
+    }
+}

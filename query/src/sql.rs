@@ -1,0 +1,15 @@
+//! SQL over HTTP: the request, the formats of the answer, and the stream of it.
+
+mod accept;
+mod answer;
+mod arrow_stream;
+mod cell;
+mod csv;
+mod encoder;
+mod json;
+mod parquet_file;
+mod request;
+
+pub use encoder::Format;
+
+pub(crate) use answer::post;

@@ -1,0 +1,90 @@
+//! Which format an `Accept` header asks for.
+
+use super::encoder::Format;
+
+/// The offered format that the header likes best; the default where it does not care. `None` if it takes none of them.
+///
+/// A range that names a format counts for it rather than one with a wildcard; among equals the header's order decides.
+pub(crate) fn negotiate(accept: &str) -> Option<Format> {
+    if accept.trim().is_empty() {
+        return Some(Format::Json);
+    }
+    let ranges: Vec<Range> = accept.split(',').filter_map(Range::parse).collect();
+    let mut best: Option<(u16, usize, Format)> = None;
+    for format in Format::ALL {
+        let matching = ranges.iter().enumerate().filter_map(|(place, range)| Some((range.fits(*format)?, place, range)));
+        let Some((_, place, range)) = matching.max_by_key(|(closeness, place, _)| (*closeness, std::cmp::Reverse(*place))) else { continue };
+        let better = best.is_none_or(|(quality, at, _)| (range.quality, at) > (quality, place));
+        if range.quality > 0 && better {
+            best = Some((range.quality, place, *format));
+        }
+    }
+    best.map(|(_, _, format)| format)
+}
+
+/// One element of the header: a type or wildcard, and its quality in thousandths.
+struct Range<'a> {
+    main: &'a str,
+    sub: &'a str,
+    quality: u16,
+}
+
+impl<'a> Range<'a> {
+    /// `None` for what is no media range: it asks for nothing.
+    fn parse(text: &'a str) -> Option<Self> {
+        let mut parts = text.split(';').map(str::trim);
+        let (main, sub) = parts.next()?.split_once('/')?;
+        let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))).unwrap_or("1");
+        Some(Self { main, sub, quality: quality_of(quality)? })
+    }
+
+    /// How closely it names the format: 0 for `*/*`, 1 for `type/*`, 2 for the type itself; `None` if it does not.
+    fn fits(&self, format: Format) -> Option<u8> {
+        let (main, sub) = format.media_type().split_once('/')?;
+        let main_fits = self.main.eq_ignore_ascii_case(main);
+        match (self.main, self.sub) {
+            ("*", "*") => Some(0),
+            (_, "*") if main_fits => Some(1),
+            (_, own) if main_fits && own.eq_ignore_ascii_case(sub) => Some(2),
+            _ => None,
+        }
+    }
+}
+
+/// `0`, `1`, or either with at most three decimals, in thousandths.
+fn quality_of(text: &str) -> Option<u16> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let valid = matches!(whole, "0" | "1") && decimals.len() <= 3 && decimals.bytes().all(|b| b.is_ascii_digit());
+    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
+    let quality = whole.parse::<u16>().ok()? * 1000 + thousandths;
+    (valid && quality <= 1000).then_some(quality)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_liked_format_wins_and_json_is_the_default() {
+        for (accept, format) in [
+            ("", Some(Format::Json)),
+            ("*/*", Some(Format::Json)),
+            ("application/*", Some(Format::Json)),
+            ("text/*", Some(Format::Csv)),
+            ("text/csv", Some(Format::Csv)),
+            ("TEXT/CSV; header=present", Some(Format::Csv)),
+            ("application/x-ndjson", Some(Format::Ndjson)),
+            ("application/vnd.apache.arrow.stream", Some(Format::ArrowStream)),
+            ("application/vnd.apache.parquet", Some(Format::Parquet)),
+            ("text/html,application/xhtml+xml,*/*;q=0.8", Some(Format::Json)),
+            ("text/csv;q=0.5, application/vnd.apache.parquet;q=0.9", Some(Format::Parquet)),
+            ("application/json;q=0, */*", Some(Format::Ndjson)),
+            ("text/csv, application/json", Some(Format::Csv)),
+            ("text/html", None),
+            ("application/json;q=0", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(negotiate(accept), format, "{accept}");
+        }
+    }
+}
