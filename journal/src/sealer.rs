@@ -75,14 +75,16 @@ impl Sealer {
         let partitions: Vec<Partition> = journal.partitions().collect();
         let troubles = Mutex::new(vec![None; partitions.len()]);
         let shared = Arc::new(Shared { journal, log, seen, clock, settings, metrics, troubles });
-        let lanes = partitions.into_iter().map(|partition| tokio::sync::Mutex::new(Lane::new(shared.clone(), partition))).collect();
+        let lanes =
+            partitions.into_iter().map(|partition| tokio::sync::Mutex::new(Lane::new(shared.clone(), partition))).collect();
         Self { shared, lanes }
     }
 
     /// Seals by size and age until shut down. A partition that meets damage stops there, which [`Self::state`] and the
     /// metrics show; the others go on. Failures that can pass are tried again for ever, with a pause.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let tasks: Vec<_> = self.shared.journal.partitions().map(|p| tokio::spawn(self.clone().run_partition(p, shutdown.clone()))).collect();
+        let tasks: Vec<_> =
+            self.shared.journal.partitions().map(|p| tokio::spawn(self.clone().run_partition(p, shutdown.clone()))).collect();
         for task in tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a sealer task ended early");

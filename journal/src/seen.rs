@@ -105,8 +105,10 @@ impl SeenIndex {
         let mut digests = vec![None; identities.len()];
         for ((_, place), value) in keys.iter().zip(found) {
             let value = value.map_err(|e| failure(partition, e))?;
-            digests[*place] =
-                value.and_then(|value| entry(&value)).filter(|(_, sealed_at)| *sealed_at >= horizon.micros()).map(|(digest, _)| digest);
+            digests[*place] = value
+                .and_then(|value| entry(&value))
+                .filter(|(_, sealed_at)| *sealed_at >= horizon.micros())
+                .map(|(digest, _)| digest);
         }
         Ok(digests)
     }
@@ -115,12 +117,7 @@ impl SeenIndex {
     ///
     /// # Errors
     /// `Retry` if the disk is full or fails; nothing was taken in then.
-    pub fn record(
-        &self,
-        header: &Header,
-        entries: &[(Identity, ContentDigest)],
-        horizon: Timestamp,
-    ) -> Result<(), JournalError> {
+    pub fn record(&self, header: &Header, entries: &[(Identity, ContentDigest)], horizon: Timestamp) -> Result<(), JournalError> {
         let partition = header.partition;
         let mut batch = WriteBatch::default();
         for (identity, digest) in entries {
@@ -133,7 +130,7 @@ impl SeenIndex {
         head[..8].copy_from_slice(&header.seq.get().to_be_bytes());
         head[8..].copy_from_slice(header.hash().as_slice());
         batch.put(head_key(partition), head);
-        self.write(partition, &batch)?;
+        self.write(partition, batch)?;
         self.horizons.write().insert(partition, horizon.micros());
         Ok(())
     }
@@ -148,10 +145,10 @@ impl SeenIndex {
         end.extend([0xff; 17]);
         batch.delete_range(partition_prefix(partition).as_slice(), end.as_slice());
         batch.delete(head_key(partition));
-        self.write(partition, &batch)
+        self.write(partition, batch)
     }
 
-    fn write(&self, partition: Partition, batch: &WriteBatch) -> Result<(), JournalError> {
+    fn write(&self, partition: Partition, batch: WriteBatch) -> Result<(), JournalError> {
         let mut options = WriteOptions::default();
         options.disable_wal(true);
         self.db.write_opt(batch, &options).map_err(|e| failure(partition, e))

@@ -28,9 +28,8 @@ pub(super) struct Examined {
 pub(super) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRecord>) -> Result<Vec<Examined>, JournalError> {
     let mut expected = from;
     let one = |record: LoggedRecord| {
-        let corrupt = |reason: String| {
-            JournalError::corrupt(format!("partition {partition} of the log, offset {}", record.offset), reason)
-        };
+        let corrupt =
+            |reason: String| JournalError::corrupt(format!("partition {partition} of the log, offset {}", record.offset), reason);
         if record.offset != expected {
             return Err(corrupt(format!("the record at offset {expected} is missing")));
         }
@@ -44,6 +43,9 @@ pub(super) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRec
     };
     records.into_iter().map(one).collect()
 }
+
+/// What the seen-index says of identities, in their order.
+pub(super) type Lookup<'a> = dyn Fn(&[Identity]) -> Result<Vec<Option<ContentDigest>>, JournalError> + 'a;
 
 /// Limits of one batch.
 #[derive(Clone, Copy)]
@@ -116,7 +118,7 @@ impl Candidate {
     pub(super) fn take(
         &mut self,
         pending: &mut VecDeque<Examined>,
-        seen: &dyn Fn(&[Identity]) -> Result<Vec<Option<ContentDigest>>, JournalError>,
+        seen: &Lookup<'_>,
         limits: Limits,
         now: Timestamp,
     ) -> Result<(), JournalError> {
@@ -181,8 +183,9 @@ impl Candidate {
             sealed_at: now,
             events: self.events,
         };
-        let batch = SealedBatch::seal(contents)
-            .map_err(|damage| JournalError::corrupt(format!("partition {partition} of the log up to offset {}", last.offset), damage))?;
+        let batch = SealedBatch::seal(contents).map_err(|damage| {
+            JournalError::corrupt(format!("partition {partition} of the log up to offset {}", last.offset), damage)
+        })?;
         let entries = self.identities.into_iter().collect();
         Ok(Some(Sealed { batch, entries, duplicates: self.duplicates, conflicts: self.conflicts }))
     }

@@ -186,10 +186,10 @@ impl Lane {
             let (partition, now) = (self.partition, self.shared.clock.now());
             let candidate = work.candidate;
             self.in_hand = blocking(move || candidate.seal(deployment, partition, previous, now)).await?;
-            self.work = self.in_hand.as_ref().map(|sealed| Work {
-                candidate: Candidate::new(sealed.batch.header.next_offset),
-                pending: work.pending,
-            });
+            self.work = self
+                .in_hand
+                .as_ref()
+                .map(|sealed| Work { candidate: Candidate::new(sealed.batch.header.next_offset), pending: work.pending });
         }
         self.offer().await
     }
@@ -278,8 +278,6 @@ impl Work {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, JournalError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, JournalError> + Send + 'static) -> Result<T, JournalError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| JournalError::retry("background work", error))?
 }

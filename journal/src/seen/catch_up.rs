@@ -73,14 +73,13 @@ fn identities(batch: &SealedBatch) -> Result<Vec<(Identity, ContentDigest)>, Jou
     let object = batch_path(batch.header.partition, batch.header.seq);
     let events = batch.events().map_err(|damage| JournalError::corrupt(object.to_string(), damage))?;
     let of_event = |(ordinal, event): (usize, &bytes::Bytes)| {
-        let event = protobuf::decode(event).map_err(|error| JournalError::corrupt(format!("{object}, event {ordinal}"), error))?;
+        let event =
+            protobuf::decode(event).map_err(|error| JournalError::corrupt(format!("{object}, event {ordinal}"), error))?;
         Ok((Identity::of(&event.draft), ContentDigest::of(&event.draft)))
     };
     events.iter().enumerate().map(of_event).collect()
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
-) -> Result<T, JournalError> {
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, JournalError> + Send + 'static) -> Result<T, JournalError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| JournalError::retry("background work", error))?
 }
