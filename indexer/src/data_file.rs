@@ -49,11 +49,6 @@ impl Encoder {
         Ok(())
     }
 
-    /// Bytes held in memory, roughly.
-    pub(crate) fn memory_size(&self) -> usize {
-        self.writer.memory_size() + self.writer.inner().len()
-    }
-
     /// The file, or `None` when no row was written.
     pub(crate) fn finish(mut self) -> Result<Option<DataFile>> {
         if self.rows == 0 {

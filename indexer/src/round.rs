@@ -40,8 +40,9 @@ pub(crate) struct Marks(BTreeMap<Table, Cut>);
 
 impl Marks {
     pub(crate) async fn read(lake: &Lake) -> Result<Self> {
-        let cuts = Table::EVENT_TABLES.iter().map(|table| async { Ok((*table, cut_of(&*lake.snapshot(*table).await?))) });
-        Ok(Self(futures::future::try_join_all(cuts).await?.into_iter().collect::<BTreeMap<_, _>>()))
+        let snapshots = Table::EVENT_TABLES.iter().map(|table| lake.snapshot(*table));
+        let snapshots = futures::future::try_join_all(snapshots).await?;
+        Ok(Self(Table::EVENT_TABLES.iter().zip(snapshots).map(|(table, snapshot)| (*table, cut_of(&snapshot))).collect()))
     }
 
     pub(crate) fn of(&self, table: Table) -> &Cut {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, ListArray, MapArray, StringArray, StructArray,
-    TimestampMicrosecondBuilder,
+    ArrayRef, BooleanBuilder, Decimal128Builder, Int32Builder, Int64Builder, ListArray, MapArray, NullBufferBuilder, StringArray,
+    StructArray, TimestampMicrosecondBuilder,
 };
-use arrow::buffer::{NullBuffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow::buffer::{NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
