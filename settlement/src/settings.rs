@@ -1,0 +1,40 @@
+//! What an operator decides about settlement.
+
+use std::time::Duration;
+
+use tributary_schemas::units::Address;
+
+/// The settings of the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who gets what the protocol earns, in epochs closed from now on. It goes into each epoch's record.
+    pub treasury: Address,
+    /// The most that one inference may cost, in wei; off when absent.
+    pub max_fee: Option<u128>,
+    /// The most that one epoch may share out, in wei; off when absent.
+    pub max_epoch_total: Option<u128>,
+    /// How long the job waits for the certified cut, and again for the indexed cut, to cover what was sealed when it
+    /// began.
+    pub wait_max: Duration,
+    /// How often it looks while it waits for the indexed cut.
+    pub poll_every: Duration,
+    /// How many inferences are looked up at a time with their attributions; bounds the memory of a large epoch.
+    pub window_inferences: usize,
+}
+
+impl Settings {
+    /// The treasury of `dev`, and of commands run on a data directory.
+    pub const DEV_TREASURY: &str = "0x00000000000000000000000000000000000fee01";
+
+    /// The defaults with this treasury: no ceilings.
+    pub fn new(treasury: Address) -> Self {
+        Self {
+            treasury,
+            max_fee: None,
+            max_epoch_total: None,
+            wait_max: Duration::from_secs(60),
+            poll_every: Duration::from_millis(20),
+            window_inferences: 100_000,
+        }
+    }
+}
