@@ -1,0 +1,215 @@
+//! Recomputes everything that can be recomputed and compares it with what is stored. The first difference ends it.
+//!
+//! The order is that of the flow, so that the first difference is the one nearest to its cause: genesis, records of epochs,
+//! the chain of every partition, data availability, the files of the lake, its tables of events against the batches, and
+//! the tables of settlement against a replay of the batches that shares nothing with the job but the split of one fee.
+
+mod chain;
+mod epochs;
+mod event;
+
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::Serialize;
+use tributary_da::{Certificates, DaClient};
+use tributary_indexer::lake::Lake;
+use tributary_journal::{Genesis, Journal};
+use tributary_query::Engine;
+use tributary_schemas::cut::Cut;
+use tributary_schemas::event::EventType;
+use tributary_schemas::ids::Epoch;
+use tributary_schemas::tables::Table;
+
+use crate::error::SettlementError;
+use crate::ledger::EpochRow;
+use crate::metrics::Metrics;
+use crate::progress::Progress;
+use crate::record::EpochRecord;
+use crate::records::EpochRecords;
+
+pub use event::EventReport;
+
+/// What is checked, and what it is checked with.
+#[derive(Clone)]
+pub struct Sources {
+    /// Everything lies here.
+    pub store: Arc<dyn ObjectStore>,
+    /// The sealed batches.
+    pub journal: Arc<Journal>,
+    /// What is certified.
+    pub certificates: Arc<Certificates>,
+    /// The backend of data availability.
+    pub client: Arc<dyn DaClient>,
+    /// The tables.
+    pub lake: Arc<Lake>,
+    /// Reads the tables of settlement as anybody sees them.
+    pub engine: Arc<Engine>,
+}
+
+/// What to check.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VerifyRequest {
+    /// Check the tables of this epoch alone, and of everything else what lies before it.
+    pub epoch: Option<Epoch>,
+    /// Check one event alone, from its bytes to the blob.
+    pub event: Option<EventQuery>,
+}
+
+/// Which event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// CloudEvents `source`.
+    pub source: String,
+    /// CloudEvents `id`.
+    pub id: String,
+    /// Its type; needed if several types share source and id.
+    pub event_type: Option<EventType>,
+    /// Its key; needed if several keys share source, id and type.
+    pub key: Option<String>,
+}
+
+/// What was checked and found right.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The deployment.
+    pub deployment: String,
+    /// Its partitions.
+    pub partitions: u32,
+    /// Sealed batches whose hashes, links, roots and events were recomputed.
+    pub batches: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Blobs compared with the batches.
+    pub blobs: u64,
+    /// Tables whose files were hashed.
+    pub tables: u64,
+    /// Rows of events compared with the batches.
+    pub rows: u64,
+    /// Inferences settled again.
+    pub inferences: u64,
+    /// Reward lines compared with a replay of the batches.
+    pub lines: u64,
+    /// The epochs whose tables and roots were recomputed.
+    pub epochs: Vec<EpochRow>,
+    /// The event that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventReport>,
+}
+
+/// Checks; the report says what was checked.
+///
+/// # Errors
+/// `Difference`: the first thing that is not what it must be. `NoSuchEpoch` or `Refused`: what was asked for does not exist.
+/// `Retry`: something could not be read, so that it could not be checked.
+pub async fn verify(sources: &Sources, request: &VerifyRequest, progress: &dyn Progress) -> Result<Report, SettlementError> {
+    let genesis = check_genesis(sources).await?;
+    let mut report =
+        Report { deployment: genesis.deployment.to_string(), partitions: genesis.partitions.get(), ..Report::default() };
+    if let Some(query) = &request.event {
+        progress.stage("event", None);
+        report.event = Some(event::check(sources, query).await?);
+        return Ok(report);
+    }
+    progress.stage("epoch records", None);
+    let records = EpochRecords::new(Arc::clone(&sources.store), Metrics::default()).load().await?;
+    let records = up_to(records, request.epoch)?;
+    check_partitions(&genesis, &records)?;
+    let heads = sources.journal.refresh_all().await?;
+    if let Some(record) = records.iter().find(|record| !heads.is_at_least(&record.cut)) {
+        let what = format!("it covers {}, but the journal ends at {heads}", record.cut);
+        return Err(SettlementError::difference(crate::records::path(record.number).to_string(), what));
+    }
+    let whole = match (request.epoch, records.last()) {
+        (Some(_), Some(last)) => last.cut.clone(),
+        _ => heads,
+    };
+    chain::check(sources, &whole, progress, &mut report).await?;
+    check_availability(sources, &records, progress, &mut report).await?;
+    check_lake(sources, &whole, progress, &mut report).await?;
+    epochs::check(sources, &records, request.epoch, progress, &mut report).await?;
+    Ok(report)
+}
+
+/// The object as it lies in the store, not as the journal remembers it.
+async fn check_genesis(sources: &Sources) -> Result<Genesis, SettlementError> {
+    let path = tributary_journal::store::genesis_path();
+    let read = async { sources.store.get(&path).await?.bytes().await };
+    let bytes = read.await.map_err(|e| SettlementError::retry(format!("reading {path}"), e))?;
+    let genesis = Genesis::decode(&bytes).map_err(|e| SettlementError::difference(path.to_string(), e.to_string()))?;
+    if genesis != *sources.journal.genesis() {
+        return Err(SettlementError::difference(path.to_string(), "it changed while the journal was open"));
+    }
+    Ok(genesis)
+}
+
+fn up_to(mut records: Vec<EpochRecord>, epoch: Option<Epoch>) -> Result<Vec<EpochRecord>, SettlementError> {
+    let latest = records.last().map(|record| record.number);
+    if let Some(asked) = epoch {
+        if latest < Some(asked) {
+            return Err(SettlementError::NoSuchEpoch { asked, latest });
+        }
+        records.retain(|record| record.number <= asked);
+    }
+    Ok(records)
+}
+
+fn check_partitions(genesis: &Genesis, records: &[EpochRecord]) -> Result<(), SettlementError> {
+    let count = genesis.partitions.get();
+    let beyond = |cut: &Cut| cut.iter().any(|(partition, _)| partition.get() >= count);
+    match records.iter().find(|record| beyond(&record.cut)) {
+        Some(record) => {
+            let what = format!("its cut names a partition that the deployment does not have; it has {count}");
+            Err(SettlementError::difference(crate::records::path(record.number).to_string(), what))
+        }
+        None => Ok(()),
+    }
+}
+
+async fn check_availability(
+    sources: &Sources,
+    records: &[EpochRecord],
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(), SettlementError> {
+    let blobs = sources.certificates.blobs().await?;
+    progress.stage("data availability", Some(blobs.len() as u64));
+    let Sources { store, journal, client, .. } = sources.clone();
+    let mut findings = tributary_da::check::check_all(store, journal, client);
+    if let Some(finding) = findings.try_next().await? {
+        return Err(SettlementError::difference(finding.object, finding.what));
+    }
+    let certified = sources.certificates.certified().await?;
+    if let Some(record) = records.iter().find(|record| !certified.is_at_least(&record.cut)) {
+        let what = format!("it covers {}, but certified is {certified}", record.cut);
+        return Err(SettlementError::difference(crate::records::path(record.number).to_string(), what));
+    }
+    progress.advance(blobs.len() as u64);
+    report.blobs = blobs.len() as u64;
+    Ok(())
+}
+
+async fn check_lake(sources: &Sources, whole: &Cut, progress: &dyn Progress, report: &mut Report) -> Result<(), SettlementError> {
+    progress.stage("files of the lake", Some(Table::ALL.len() as u64));
+    for table in Table::ALL {
+        if let Some(difference) = sources.lake.check_digests(*table).await?.into_iter().next() {
+            return Err(SettlementError::difference(difference.object.to_string(), difference.problem));
+        }
+        report.tables += 1;
+        progress.advance(1);
+    }
+    progress.stage("tables of events", None);
+    let indexed = sources.engine.head().await?;
+    let compared = tributary_indexer::check::compare(&sources.journal, &sources.lake, &indexed.meet(whole)).await;
+    report.rows = compared.map_err(lake_failure)?.rows;
+    Ok(())
+}
+
+fn lake_failure(failure: tributary_indexer::check::Failure) -> SettlementError {
+    use tributary_indexer::check::Failure;
+    match failure {
+        Failure::Differs(rows) => SettlementError::difference(format!("table {}", rows.table.name()), rows.to_string()),
+        Failure::Failed(error) => error.into(),
+    }
+}

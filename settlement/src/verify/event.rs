@@ -1,0 +1,166 @@
+//! One event, from its bytes to the blob.
+
+use arrow::array::AsArray;
+use serde::Serialize;
+use tributary_journal::{Header, SealedBatch, merkle};
+use tributary_schemas::event::EventType;
+use tributary_schemas::ids::{Partition, Seq};
+use tributary_schemas::protobuf;
+
+use super::{EventQuery, Sources, chain};
+use crate::error::SettlementError;
+use crate::metrics::Metrics;
+use crate::records::EpochRecords;
+use crate::tables::Columns;
+
+/// An event of which everything was recomputed. Hashes are 0x text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EventReport {
+    /// Its partition.
+    pub partition: u32,
+    /// Its batch.
+    pub seq: u64,
+    /// Its place in the batch.
+    pub ordinal: u32,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// Its key.
+    pub key: String,
+    /// Its leaf in the batch's tree.
+    pub leaf: String,
+    /// The siblings from the leaf to the root.
+    pub path: Vec<String>,
+    /// The root, as the batch's header holds it.
+    pub root: String,
+    /// The header's hash, which the next header and the blob hold.
+    pub header_hash: String,
+    /// The blob whose payload was fetched and holds the batch; `None` before it is certified.
+    pub blob_id: Option<String>,
+    /// The first epoch that covers it.
+    pub epoch: Option<u64>,
+}
+
+struct Place {
+    partition: Partition,
+    seq: Seq,
+    ordinal: u32,
+}
+
+/// Finds the event and recomputes its proof.
+pub(super) async fn check(sources: &Sources, query: &EventQuery) -> Result<EventReport, SettlementError> {
+    let place = find(sources, query).await?;
+    let (partition, seq) = (place.partition, place.seq);
+    let differs = |what: String| SettlementError::difference(chain::name(partition, seq), what);
+    let batch = sources.journal.read(partition, seq).await?;
+    let events = batch.events().map_err(|damage| differs(damage.to_string()))?;
+    let bytes = events.get(place.ordinal as usize).ok_or_else(|| differs(format!("it has no event {}", place.ordinal)))?;
+    let event = protobuf::decode(bytes).map_err(|error| differs(format!("event {}: {error}", place.ordinal)))?;
+    if (event.draft.source.as_str(), event.draft.id.as_str()) != (query.source.as_str(), query.id.as_str()) {
+        let object = format!("table events, batch {seq} of partition {partition}, event {}", place.ordinal);
+        return Err(SettlementError::difference(object, "the batch holds another event there"));
+    }
+    let leaf = merkle::event_leaf(place.ordinal, bytes);
+    let path = batch.proof(place.ordinal).map_err(|damage| differs(damage.to_string()))?;
+    if !merkle::verify(batch.header.root, leaf, &path) {
+        return Err(differs(format!("the proof of event {} does not lead to its root", place.ordinal)));
+    }
+    check_links(sources, &batch).await?;
+    Ok(EventReport {
+        partition: partition.get(),
+        seq: seq.get(),
+        ordinal: place.ordinal,
+        event_type: event.draft.event_type().as_str().to_owned(),
+        key: event.draft.key().to_owned(),
+        leaf: format!("{leaf:#x}"),
+        path: path.iter().map(|hash| format!("{hash:#x}")).collect(),
+        root: format!("{:#x}", batch.header.root),
+        header_hash: format!("{:#x}", batch.header.hash()),
+        blob_id: check_blob(sources, &batch).await?,
+        epoch: covering_epoch(sources, partition, seq).await?,
+    })
+}
+
+/// Where the event lies. It must be one: source and id alone need not be unique.
+async fn find(sources: &Sources, query: &EventQuery) -> Result<Place, SettlementError> {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let mut sql = format!(
+        "SELECT type, key, _partition, _seq, _ordinal FROM events WHERE source = {} AND event_id = {}",
+        quoted(&query.source),
+        quoted(&query.id)
+    );
+    if let Some(event_type) = query.event_type {
+        sql += &format!(" AND type = {}", quoted(event_type.as_str()));
+    }
+    if let Some(key) = &query.key {
+        sql += &format!(" AND key = {}", quoted(key));
+    }
+    sql += " ORDER BY type, key, _partition, _seq, _ordinal";
+    let head = sources.engine.head().await?;
+    let mut found: Vec<(String, String, Place)> = Vec::new();
+    for batch in sources.engine.session_unlimited(&head).await?.collect(&sql).await? {
+        found.extend(read_places(Columns(&batch))?);
+    }
+    // Of a repeated identity the first counts.
+    found.dedup_by(|b, a| (&a.0, &a.1) == (&b.0, &b.1));
+    let named = format!("source {:?}, id {:?}", query.source, query.id);
+    match found.len() {
+        0 => Err(SettlementError::Refused(format!("no indexed event has {named}"))),
+        1 => Ok(found.remove(0).2),
+        n => {
+            let some: Vec<String> = found.iter().take(5).map(|(kind, key, _)| format!("{kind} {key:?}")).collect();
+            Err(SettlementError::Refused(format!("{n} events have {named}: say which by --type and --key: {}", some.join(", "))))
+        }
+    }
+}
+
+fn read_places(columns: Columns<'_>) -> Result<Vec<(String, String, Place)>, SettlementError> {
+    let (types, keys) = (columns.texts("type")?, columns.texts("key")?);
+    let (partitions, seqs, ordinals) =
+        (columns.integers("_partition")?, columns.integers("_seq")?, columns.integers("_ordinal")?);
+    debug_assert!(types.iter().flatten().all(|text| EventType::parse(text).is_some()));
+    let place = |i: usize| {
+        let partition = u32::try_from(partitions.value(i)).ok().and_then(Partition::new);
+        let seq = u64::try_from(seqs.value(i)).ok().and_then(Seq::new);
+        let place = Place { partition: partition?, seq: seq?, ordinal: u32::try_from(ordinals.value(i)).ok()? };
+        Some((types.value(i).to_owned(), keys.value(i).to_owned(), place))
+    };
+    let wrong = || SettlementError::difference("table events", "a row lies in no batch");
+    (0..columns.0.column(0).len()).map(|i| place(i).ok_or_else(wrong)).collect()
+}
+
+/// The links to the batches before and after it.
+async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), SettlementError> {
+    let header = &batch.header;
+    let (partition, seq) = (header.partition, header.seq);
+    let before = match seq.previous() {
+        Some(before) => Some(sources.journal.header(partition, before).await?),
+        None => None,
+    };
+    let linked = |header: &Header, before: Option<&Header>, at| {
+        chain::check_link(header, before, at).map_err(|what| SettlementError::difference(chain::name(at.0, at.1), what))
+    };
+    linked(header, before.as_ref(), (partition, seq))?;
+    if sources.journal.head(partition).is_some_and(|head| head.seq > seq) {
+        let after = sources.journal.header(partition, seq.next()).await?;
+        linked(&after, Some(header), (partition, seq.next()))?;
+    }
+    Ok(())
+}
+
+/// Fetches the blob and finds the batch in it, byte for byte.
+async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<String>, SettlementError> {
+    let (partition, seq) = (batch.header.partition, batch.header.seq);
+    let Some(blob) = sources.certificates.blob_of(partition, seq).await? else { return Ok(None) };
+    let batches = tributary_da::fetch(&blob, &*sources.client).await?;
+    if !batches.iter().any(|held| held.encoded == batch.encoded) {
+        let what = format!("it does not hold batch {seq} of partition {partition} as the journal has it");
+        return Err(SettlementError::difference(format!("blob {:#x}", blob.blob_id), what));
+    }
+    Ok(Some(format!("{:#x}", blob.blob_id)))
+}
+
+async fn covering_epoch(sources: &Sources, partition: Partition, seq: Seq) -> Result<Option<u64>, SettlementError> {
+    let records = EpochRecords::new(std::sync::Arc::clone(&sources.store), Metrics::default()).load().await?;
+    Ok(records.iter().find(|record| record.cut.covers(partition, seq)).map(|record| record.number.get()))
+}
