@@ -57,7 +57,7 @@ pub fn check_all(
         let audit = Arc::new(Audit { store, journal, client });
         let (strays, lanes) = audit.read_records(listing).await?;
         let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
-        Ok(stream::iter(strays.into_iter().map(Ok)).chain(lanes))
+        Ok::<_, DaError>(stream::iter(strays.into_iter().map(Ok)).chain(lanes))
     };
     stream::once(listed).try_flatten().boxed()
 }

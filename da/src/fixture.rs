@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
@@ -76,7 +76,7 @@ impl Faulty {
     fn dead(&self) -> bool {
         match self.fault {
             Fault::DiesBefore(put) => self.puts() >= put,
-            Fault::DiesAfter(put) => self.puts() >= put + 1,
+            Fault::DiesAfter(put) => self.puts() > put,
             Fault::LosesAnswers | Fault::None => false,
         }
     }
@@ -112,24 +112,31 @@ impl ObjectStore for Faulty {
         let answer = self.behind.put_opts(location, payload, opts).await;
         match self.fault {
             Fault::DiesAfter(put) if number >= put => Err(lost()),
-            Fault::LosesAnswers if number % 3 == 0 => Err(lost()),
+            Fault::LosesAnswers if number.is_multiple_of(3) => Err(lost()),
             _ => answer,
         }
     }
 
-    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> object_store::Result<Box<dyn MultipartUpload>> {
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        opts: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
         self.behind.put_multipart_opts(location, opts).await
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
         let number = self.gets.fetch_add(1, Ordering::SeqCst);
-        if self.dead() || (self.fault == Fault::LosesAnswers && number % 4 == 0) {
+        if self.dead() || (self.fault == Fault::LosesAnswers && number.is_multiple_of(4)) {
             return Err(lost());
         }
         self.behind.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, object_store::Result<Path>>) -> BoxStream<'static, object_store::Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
         self.behind.delete_stream(locations)
     }
 

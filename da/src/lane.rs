@@ -198,7 +198,7 @@ impl Lane {
 
     async fn plan_in_place(&self, first: Seq) -> Result<Option<Plan>, DaError> {
         let name = names::plan(self.partition, first);
-        let bytes = self.shared.patience.run(async || read(&self.shared.store, &name).await).await?;
+        let bytes = self.shared.patience.run(|| read(&self.shared.store, &name)).await?;
         bytes.map(|bytes| self.known_plan(first, &bytes)).transpose()
     }
 
@@ -254,9 +254,9 @@ impl Lane {
     /// A certificate whose payload was read back once and is what was dispersed.
     async fn disperse(&self, payload: &Bytes) -> Result<Certificate, DaError> {
         let (client, patience) = (&self.shared.client, &self.shared.patience);
-        let certificate = patience.run(async || client.disperse(payload.clone()).await).await?;
+        let certificate = patience.run(|| client.disperse(payload.clone())).await?;
         self.shared.metrics.dispersals.inc();
-        let read_back = patience.run(async || client.retrieve(&certificate).await).await;
+        let read_back = patience.run(|| client.retrieve(&certificate)).await;
         let checked = read_back.and_then(|found| {
             certificate.check_payload(payload)?;
             match found == payload {

@@ -26,7 +26,7 @@ pub(crate) async fn put_once(
     bytes: &Bytes,
     patience: &Patience,
 ) -> Result<Placed, DaError> {
-    let attempt = async || {
+    let attempt = || async {
         let put = store.put_opts(name, PutPayload::from(bytes.clone()), PutMode::Create.into()).await;
         let Err(failure) = put else { return Ok(Placed::Ours) };
         match read(store, name).await? {

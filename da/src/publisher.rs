@@ -63,8 +63,8 @@ impl Publisher {
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
         if !self.shared.settings.paused {
-            for lane in self.lanes.iter().cloned() {
-                let shutdown = shutdown.clone();
+            for lane in &self.lanes {
+                let (lane, shutdown) = (Arc::clone(lane), shutdown.clone());
                 tasks.spawn(async move { lane.run(shutdown).await });
             }
         }

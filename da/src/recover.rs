@@ -22,8 +22,8 @@ use crate::record::BlobRecord;
 pub fn batches(certificates: Arc<Certificates>, client: Arc<dyn DaClient>) -> BoxStream<'static, Result<SealedBatch, DaError>> {
     let listed = async move {
         let blobs = certificates.blobs().await?;
-        Ok(stream::try_unfold(Walk { blobs: blobs.into_iter(), before: None, deployment: None, client }, Walk::next)
-            .try_flatten())
+        let walk = Walk { blobs: blobs.into_iter(), before: None, deployment: None, client };
+        Ok::<_, DaError>(stream::try_unfold(walk, Walk::next).try_flatten())
     };
     stream::once(listed).try_flatten().boxed()
 }

@@ -22,7 +22,10 @@ impl Patience {
     }
 
     /// Calls `operation` until it answers with anything but [`DaError::Retry`], at most `attempts_max` times.
-    pub(crate) async fn run<T>(&self, mut operation: impl AsyncFnMut() -> Result<T, DaError>) -> Result<T, DaError> {
+    pub(crate) async fn run<T, F>(&self, mut operation: impl FnMut() -> F) -> Result<T, DaError>
+    where
+        F: Future<Output = Result<T, DaError>>,
+    {
         let mut attempt = 1;
         loop {
             match operation().await {

@@ -270,7 +270,8 @@ async fn nothing_is_written_while_paused_and_waiting_ends_at_the_deadline() {
 async fn a_young_batch_waits_for_company_and_an_old_one_does_not() {
     let world = World::new(1).await;
     world.seal(0, 10).await;
-    let publisher = world.publisher_on(Arc::clone(&world.store), Settings { blob_age_max: Duration::from_millis(200), ..quick() });
+    let publisher =
+        world.publisher_on(Arc::clone(&world.store), Settings { blob_age_max: Duration::from_millis(200), ..quick() });
     let certificates = publisher.certificates();
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({

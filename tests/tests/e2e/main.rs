@@ -1,0 +1,8 @@
+//! End to end: the real binary, real input, real faults. `TRIBUTARY_E2E=long` repeats more.
+
+mod faults;
+mod flywheel_and_edge;
+mod kills;
+mod rebuild;
+mod settle_twice;
+mod verify_flips;
