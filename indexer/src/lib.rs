@@ -26,8 +26,8 @@ pub mod settings;
 mod state;
 mod stats;
 mod sweeper;
-//TESTS #[cfg(test)]
-//TESTS mod tests;
+#[cfg(test)]
+mod tests;
 
 pub use error::{Error, Kind, Result};
 pub use indexer::{IndexedCut, Indexer};

@@ -1,0 +1,10 @@
+#![allow(clippy::unwrap_used)]
+
+mod crashes;
+mod delta;
+mod digests;
+mod lake;
+mod rounds;
+mod speed;
+pub(crate) mod support;
+mod upkeep;
