@@ -14,6 +14,8 @@ pub mod limits;
 pub mod protobuf;
 pub mod refusal;
 pub mod rules;
+#[cfg(test)]
+mod samples;
 pub mod tables;
 pub mod units;
 mod uri;
