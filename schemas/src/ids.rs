@@ -342,7 +342,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_time_agrees_with_chrono_and_is_read_back(micros in -62_167_219_200_000_000_i64..=253_402_300_799_999_999, ahead in -1439_i64..=1439) {
+        fn a_time_agrees_with_chrono_and_is_read_back(
+            micros in -62_167_219_200_000_000_i64..=253_402_300_799_999_999,
+            ahead in -1439_i64..=1439,
+        ) {
             let at = Timestamp::from_micros(micros).expect("in range");
             proptest::prop_assert_eq!(Timestamp::parse_rfc3339(&at.to_string()), Ok(at));
             let zone = chrono::FixedOffset::east_opt(i32::try_from(ahead * 60).expect("a day")).expect("a day");

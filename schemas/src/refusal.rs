@@ -42,7 +42,8 @@ macro_rules! codes {
 
 codes! {
     JsonInvalid, "json_invalid", "the whole event",
-        "The bytes are not one JSON object in UTF-8: bad syntax, a lone surrogate, bytes after the object, nesting beyond 200 levels.",
+        "The bytes are not one JSON object in UTF-8: bad syntax, a lone surrogate, bytes after the object, nesting beyond \
+         200 levels.",
         "Send what a JSON library writes, one object per event; the message gives the byte.";
     TooLarge, "too_large", "the whole event",
         "The event has more than 262144 bytes of JSON.",
@@ -63,7 +64,8 @@ codes! {
         "The value is of another JSON type than the field, for instance a number where a string belongs.",
         "Send the JSON type that the message names; amounts are strings, counts and scores are numbers.";
     ValueInvalid, "value_invalid", "an attribute or a field of `data`",
-        "The value breaks the rule of its unit: an address, hash, amount, count, name, score, share, weight, verdict, kind, id or source.",
+        "The value breaks the rule of its unit: an address, hash, amount, count, name, score, share, weight, verdict, kind, \
+         id or source.",
         "Send a value as the message describes it.";
     ChecksumInvalid, "checksum_invalid", "an address in `data`",
         "The address is in mixed case and its EIP-55 checksum does not hold, so a digit is probably wrong.",
@@ -108,7 +110,8 @@ codes! {
         "The event has more than 8 extension attributes besides the named ones.",
         "Leave some out.";
     TimeInvalid, "time_invalid", "`time`",
-        "The time is not RFC 3339 with at most six fractional digits, or names a leap second, or lies outside the years 0000–9999.",
+        "The time is not RFC 3339 with at most six fractional digits, or names a leap second, or lies outside the years \
+         0000–9999.",
         "Send a time such as 2026-10-01T00:00:00.000000Z.";
     TimeOutOfWindow, "time_out_of_window", "`time`",
         "At the live door the time lies more than 7 days before or more than 5 minutes after the door's clock.",

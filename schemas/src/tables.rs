@@ -275,7 +275,14 @@ impl Table {
                 }
             }
             Self::Attributions => {
-                const { &[must("inference_id", Text), must("method", Text), must("contribution_id", Text), must("weight", BigInt)] }
+                const {
+                    &[
+                        must("inference_id", Text),
+                        must("method", Text),
+                        must("contribution_id", Text),
+                        must("weight", BigInt), // each below 2^31, their sum is not
+                    ]
+                }
             }
             Self::Feedback => {
                 const { &[must("inference_id", Text), must("actor", Text), must("score", BigInt), may("label", Text)] }
@@ -342,7 +349,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The table of spec/api.md, "SQL tables", for those that are stored.
+    /// The specification of the SQL tables, word for word, for those that are stored.
     const SPECIFIED: &str = "\
         events | type, key, traceparent, attributes map (one row for every event)
         datanets | datanet_id, owner, name, license
@@ -351,7 +358,8 @@ mod tests {
         models | model_id, kind, owner, parents list, datanets list, weights_hash
         model_updates | model_id, version, weights_hash, method, datanets list, steps, previous_version
         policies | scope, contributors_bps, model_bps, node_bps, validators_bps, protocol_bps, upstream_bps
-        inferences | inference_id, model_id, node, requester, agent_id, parents list, input_hash, output_hash, input_tokens, output_tokens, latency_us, fee
+        inferences | inference_id, model_id, node, requester, agent_id, parents list, input_hash, output_hash, \
+            input_tokens, output_tokens, latency_us, fee
         attributions | inference_id, method, contribution_id, weight (one row per entry)
         feedback | inference_id, actor, score, label
         agent_actions | agent_id, action, inferences list, chain_id, tx_hash, counterparty, value
@@ -360,7 +368,8 @@ mod tests {
         rewards | epoch, account, role, amount (amount > 0)
         cumulative | epoch, account, cumulative (every account above 0, in every epoch)
         settled | epoch, inference_id, fee, attributed boolean (one row for each settled inference, fee 0 too)
-        epochs | epoch, cut, closed_at, treasury, rules_version, inferences, unattributed, fees, accounts, cumulative_total, root";
+        epochs | epoch, cut, closed_at, treasury, rules_version, inferences, unattributed, fees, accounts, \
+            cumulative_total, root";
 
     const SPECIFIED_EVENT_COLUMNS: [&str; 8] =
         ["event_id", "source", "producer", "event_time", "accepted_at", "_partition", "_seq", "_ordinal"];

@@ -57,7 +57,11 @@ macro_rules! object {
                         $(stringify!($must) => Known::$must,)*
                         $(stringify!($may) => Known::$may,)*
                         other => {
-                            let problem = concat!("is no field of this object; it has: ", $(stringify!($must), " ",)* $(stringify!($may), "? ",)*);
+                            let problem = concat!(
+                                "is no field of this object; it has: ",
+                                $(stringify!($must), " ",)*
+                                $(stringify!($may), "? ",)*
+                            );
                             return Err(refuse(Code::FieldUnknown, &at.field(other), problem.trim_end()));
                         }
                     };

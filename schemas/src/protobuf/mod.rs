@@ -1,8 +1,9 @@
 //! One event as `tributary.v1.Event`, the bytes that logs, batches, blobs and proofs carry verbatim.
 //!
-//! [`encode`] is deterministic: fields in ascending order, defaults left out, lengths in as few bytes as possible. [`decode`] checks
-//! every rule of the event specification again, so a decoded event is as valid as one from a door. Fields that this version does
-//! not know are passed over: a later version may add some, and the bytes themselves are kept, never encoded again.
+//! [`encode`] is deterministic: fields in ascending order, defaults left out, lengths in as few bytes as possible.
+//! [`decode`] checks every rule of the event specification again, so a decoded event is as valid as one from a door. Fields
+//! that this version does not know are passed over: a later version may add some, and the bytes themselves are kept, never
+//! encoded again.
 
 mod decode;
 mod encode;
