@@ -236,10 +236,6 @@ impl GroupsAccumulator for GroupSums {
         Ok(vec![Arc::new(rows.with_data_type(self.data_type.clone()))])
     }
 
-    fn supports_convert_to_state(&self) -> bool {
-        true
-    }
-
     fn size(&self) -> usize {
         self.sums.capacity() * size_of::<Option<i128>>() + size_of_val(self)
     }

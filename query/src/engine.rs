@@ -214,7 +214,6 @@ fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
         .with_information_schema(true)
         .with_target_partitions(settings.threads.max(1));
     let options = config.options_mut();
-    options.sql_parser.recursion_limit = statement::NESTING_MAX.into();
     options.explain.show_sizes = false;
     let functions = SessionStateDefaults::default_table_functions().into_iter().map(|f| (f.name().to_owned(), f));
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();

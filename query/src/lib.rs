@@ -23,6 +23,8 @@ pub mod running;
 pub mod settings;
 pub mod sql;
 mod statement;
+#[cfg(test)]
+mod tests;
 pub mod views;
 
 pub use claims::{Claim, claim};

@@ -11,7 +11,7 @@ use crate::settings::Settings;
 
 /// How deeply expressions, subqueries and parentheses may be nested. Chains such as `a + b + c` do not nest; they are bounded by
 /// the number of tokens.
-pub(crate) const NESTING_MAX: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
+const NESTING_MAX: NonZeroUsize = NonZeroUsize::new(50).expect("not zero");
 
 /// Parses the text as one statement.
 ///

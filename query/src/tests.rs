@@ -1,0 +1,11 @@
+//! Tests over a real lake in a temporary folder: events sealed into a journal, indexed, and asked for.
+#![allow(clippy::unwrap_used)]
+
+mod claims;
+mod concurrent;
+mod fixture;
+mod flywheel;
+mod hostile;
+mod http;
+mod sql;
+mod views;

@@ -1,0 +1,85 @@
+//! The recorded flywheel: the views against a plain fold of its events, and how long they take.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Instant;
+
+use serde_json::json;
+use tributary_schemas::event::{Event, EventData};
+
+use super::fixture::{World, flywheel};
+
+/// What counts, by folding the events one after the other. (The flywheel has no grants, and one producer.)
+#[derive(Default)]
+struct Fold {
+    inferences: BTreeMap<String, u128>,
+    attributions: HashMap<String, Vec<u64>>,
+    models: usize,
+    contributions: usize,
+    reviews: BTreeMap<String, String>,
+    seen: std::collections::HashSet<(String, String, String)>,
+}
+
+impl Fold {
+    fn take(&mut self, event: &Event) {
+        let draft = &event.draft;
+        let identity = (draft.source.clone(), draft.id.clone(), format!("{:?}{}", draft.event_type(), draft.key()));
+        let new = self.seen.insert(identity);
+        match &draft.data {
+            EventData::InferenceCompleted(data) => {
+                self.inferences.entry(draft.key().to_owned()).or_insert(data.fee.get());
+            }
+            EventData::AttributionTraced(data) => {
+                let weights = || data.entries.iter().map(|entry| u64::from(entry.weight.get())).collect();
+                self.attributions.entry(draft.key().to_owned()).or_insert_with(weights);
+            }
+            EventData::ModelRegistered(_) => self.models += usize::from(new),
+            EventData::ContributionSubmitted(_) => self.contributions += usize::from(new),
+            EventData::ContributionReviewed(data) if new => {
+                self.reviews.insert(draft.key().to_owned(), format!("{:?}", data.verdict).to_lowercase());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_views_agree_with_a_fold_of_the_events() {
+    let world = World::new(4).await;
+    let mut fold = Fold::default();
+    for epoch in 1..=3 {
+        let events = flywheel(epoch);
+        events.iter().for_each(|event| fold.take(event));
+        world.seal(events, 400).await;
+        world.indexer.index_available().await.unwrap();
+    }
+    let fees: u128 = fold.inferences.values().sum();
+    let entries: Vec<&Vec<u64>> = fold.attributions.iter().filter(|(id, _)| fold.inferences.contains_key(*id)).map(|(_, w)| w).collect();
+    let rejected = fold.reviews.values().filter(|verdict| *verdict == "rejected").count();
+    for (sql, expected) in [
+        ("SELECT count(*) AS n, sum(fee) AS x FROM effective_inferences", json!({"n": fold.inferences.len(), "x": fees.to_string()})),
+        (
+            "SELECT count(*) AS n, CAST(sum(weight) AS VARCHAR) AS x FROM effective_attributions",
+            json!({"n": entries.iter().map(|w| w.len()).sum::<usize>(), "x": entries.iter().flat_map(|w| w.iter()).sum::<u64>().to_string()}),
+        ),
+        ("SELECT count(*) AS n FROM current_models", json!({"n": fold.models})),
+        ("SELECT count(*) AS n FROM current_contributions", json!({"n": fold.contributions})),
+        (
+            "SELECT count(*) AS n, count(*) FILTER (WHERE verdict = 'rejected') AS x FROM current_reviews",
+            json!({"n": fold.reviews.len(), "x": rejected}),
+        ),
+        ("SELECT count(*) AS n FROM current_policies", json!({"n": 2})),
+    ] {
+        let began = Instant::now();
+        assert_eq!(world.ask(sql).await, [expected], "{sql}");
+        println!("{:>6} ms  {sql}", began.elapsed().as_millis());
+    }
+    let id = world.column("SELECT min(inference_id) AS id FROM effective_attributions").await.remove(0);
+    for sql in [
+        format!("SELECT * FROM effective_inferences WHERE inference_id = '{id}'"),
+        format!("SELECT * FROM effective_attributions WHERE inference_id = '{id}'"),
+    ] {
+        let began = Instant::now();
+        assert!(!world.ask(&sql).await.is_empty());
+        println!("{:>6} ms  {sql}", began.elapsed().as_millis());
+    }
+}

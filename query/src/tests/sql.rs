@@ -1,0 +1,158 @@
+//! Queries at cuts, and how they end.
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::json;
+use tributary_schemas::cut::Cut;
+use tributary_schemas::tables::Table;
+
+use super::fixture::{World, inference, objects};
+use crate::error::Code;
+use crate::views::VIEWS;
+use crate::{AsOf, Settings};
+
+async fn code_of(world: &World, sql: &str) -> Code {
+    let session = world.engine.session_at_head().await.unwrap();
+    session.collect(sql).await.expect_err(sql).code
+}
+
+#[tokio::test]
+async fn an_empty_deployment_has_every_table_with_its_columns_and_no_row() {
+    let world = World::new(2).await;
+    for table in Table::ALL.iter().filter(|table| **table != Table::Epochs) {
+        let rows = world.engine.session_at_head().await.unwrap().sql(&format!("SELECT * FROM {}", table.name())).await.unwrap();
+        assert_eq!(rows.schema().fields(), table.schema().fields(), "{}", table.name());
+    }
+    for name in VIEWS.iter().map(|view| view.name).chain(["batches", "blobs"]) {
+        assert!(world.ask(&format!("SELECT * FROM {name}")).await.is_empty(), "{name}");
+    }
+    let epochs = world.column("SELECT column_name FROM information_schema.columns WHERE table_name = 'epochs' ORDER BY ordinal_position").await;
+    let expected = "epoch cut closed_at treasury rules_version inferences unattributed fees accounts cumulative_total root status transaction";
+    assert_eq!(epochs.join(" "), expected);
+    let tables = world.ask("SHOW TABLES").await.len();
+    assert!(tables >= Table::ALL.len() + VIEWS.len() + 1, "{tables}");
+    assert_eq!(world.ask("DESCRIBE attributions").await.len(), 12);
+}
+
+#[tokio::test]
+async fn a_session_stays_at_its_cut_while_rows_are_added() {
+    let world = World::new(4).await;
+    let first = world.add((0..10).map(|i| inference(&format!("a{i}"), "dev", "5"))).await;
+    let session = world.engine.session(&first).await.unwrap();
+    world.add((0..10).map(|i| inference(&format!("b{i}"), "dev", "7"))).await;
+    for sql in ["SELECT count(*) AS n FROM inferences", "SELECT count(inference_id) AS n FROM inferences", "SELECT count(*) AS n FROM events"] {
+        assert_eq!(objects(&session.collect(sql).await.unwrap()), [json!({"n": 10})], "{sql}");
+        assert_eq!(world.ask(sql).await, [json!({"n": 20})], "{sql}");
+        assert_eq!(world.ask_at(&first, sql).await, [json!({"n": 10})], "{sql}");
+        assert_eq!(world.ask_at(&Cut::empty(), sql).await, [json!({"n": 0})], "{sql}");
+    }
+    assert_eq!(world.ask("SELECT sum(fee) AS fees FROM inferences").await, [json!({"fees": "120"})]);
+    assert_eq!(world.ask_at(&first, "SELECT sum(fee) AS fees FROM inferences").await, [json!({"fees": "50"})]);
+    let batches = format!("SELECT count(*) AS n FROM batches WHERE NOT ({})", covered(&first));
+    assert_eq!(world.ask_at(&first, &batches).await, [json!({"n": 0})]);
+}
+
+/// A condition on `batches` that holds for those in the cut.
+fn covered(cut: &Cut) -> String {
+    let parts = cut.iter().map(|(partition, seq)| format!("(partition = {partition} AND seq <= {seq})"));
+    parts.collect::<Vec<_>>().join(" OR ")
+}
+
+#[tokio::test]
+async fn a_cut_beyond_what_is_indexed_is_refused() {
+    let world = World::new(2).await;
+    world.add([inference("a", "dev", "1")]).await;
+    for cut in ["0:99", "7:0"] {
+        assert_eq!(world.engine.session(&cut.parse().unwrap()).await.err().unwrap().code, Code::CutAhead, "{cut}");
+    }
+    let none = AsOf::Epoch(tributary_schemas::ids::Epoch::FIRST);
+    assert_eq!(world.engine.resolve(&none).await.unwrap_err().code, Code::EpochNotFound);
+}
+
+#[tokio::test]
+async fn batches_and_blobs_say_where_events_lie() {
+    let world = World::new(2).await;
+    world.add((0..10).map(|i| inference(&format!("a{i}"), "dev", "5"))).await;
+    assert_eq!(world.ask("SELECT count(*) AS n FROM batches WHERE blob_id IS NOT NULL").await, [json!({"n": 0})]);
+    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), Cut::empty());
+    world.publish().await;
+    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), world.engine.head().await.unwrap());
+    let sum = world.ask("SELECT CAST(sum(events) AS BIGINT) AS n, count(*) = count(blob_id) AS certified FROM batches").await;
+    assert_eq!(sum, [json!({"n": 10, "certified": true})]);
+    let joined = "SELECT count(*) AS n FROM batches b JOIN blobs l ON b.blob_id = l.blob_id AND b.partition = l.partition \
+                  AND b.seq BETWEEN l.first_seq AND l.last_seq";
+    assert_eq!(world.ask(joined).await, world.ask("SELECT count(*) AS n FROM batches").await);
+    let chain = "SELECT count(*) AS n FROM batches b JOIN batches p ON b.partition = p.partition AND b.seq = p.seq + 1 AND b.previous_hash = p.hash";
+    let later = "SELECT count(*) AS n FROM batches WHERE seq > 0";
+    assert_eq!(world.ask(chain).await, world.ask(later).await);
+    assert_eq!(world.ask("SELECT seq FROM batches WHERE partition = 0 AND seq = 1").await, [json!({"seq": 1})]);
+    assert_eq!(world.ask("SELECT seq FROM batches WHERE 0 = partition AND seq < 0").await, Vec::<serde_json::Value>::new());
+    let header = world.journal.header(tributary_schemas::ids::Partition::new(0).unwrap(), tributary_schemas::ids::Seq::FIRST).await.unwrap();
+    let root = world.column("SELECT root FROM batches WHERE partition = 0 AND seq = 0").await;
+    assert_eq!(root, [format!("{:#x}", header.root)]);
+}
+
+#[tokio::test]
+async fn parameters_are_bound_as_values() {
+    let world = World::new(2).await;
+    let evil = "x' OR '1'='1";
+    world.add([inference("a", "dev", "5"), inference(evil, "dev", "79228162514264337593543950335")]).await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let ask = async |sql: &str, params: Vec<serde_json::Value>| {
+        let rows = session.run(sql, params).await?;
+        let rows: Vec<_> = rows.collect::<Vec<_>>().await.into_iter().collect::<Result<_, _>>()?;
+        Ok::<_, crate::QueryError>(objects(&rows))
+    };
+    let by_id = "SELECT inference_id FROM inferences WHERE inference_id = $1";
+    assert_eq!(ask(by_id, vec![json!(evil)]).await.unwrap(), [json!({"inference_id": evil})]);
+    assert!(ask(by_id, vec![json!("nobody")]).await.unwrap().is_empty());
+    let by_fee = "SELECT inference_id FROM inferences WHERE fee >= $1 AND event_time < $2 LIMIT $3";
+    let params = vec![json!("79228162514264337593543950335"), json!("2027-01-01T00:00:00Z"), json!(5)];
+    assert_eq!(ask(by_fee, params).await.unwrap(), [json!({"inference_id": evil})]);
+    for (sql, params) in [
+        (by_id, vec![]),
+        (by_id, vec![json!("a"), json!("b")]),
+        ("SELECT $name", vec![json!(1)]),
+        ("SELECT $2", vec![json!(1)]),
+        ("SELECT 1", vec![json!(1)]),
+        (by_fee, vec![json!("1.5"), json!("2027-01-01T00:00:00Z"), json!(5)]),
+        (by_fee, vec![json!("1"), json!("yesterday"), json!(5)]),
+    ] {
+        assert_eq!(ask(sql, params).await.unwrap_err().code, Code::BadParams, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_ends_at_its_limit_of_time_rows_or_memory() {
+    let settings = Settings {
+        threads: 2,
+        query_timeout: Duration::from_millis(1500),
+        query_memory_max: 16 << 20,
+        query_spill_max: 1 << 20,
+        rows_max: 1000,
+        ..Settings::default()
+    };
+    let world = World::with(1, settings).await;
+    let endless = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t";
+    assert!(matches!(code_of(&world, endless).await, Code::Timeout | Code::Memory));
+    let long = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE (a.value * b.value) % 7 = 3";
+    assert_eq!(code_of(&world, long).await, Code::Timeout);
+    assert_eq!(code_of(&world, "SELECT * FROM generate_series(1, 1001)").await, Code::Rows);
+    assert_eq!(world.ask("SELECT * FROM generate_series(1, 1000)").await.len(), 1000);
+    let wide = "SELECT count(*) FROM (SELECT array_agg(value) AS l FROM generate_series(1, 100000000) GROUP BY value % 10) t";
+    assert_eq!(code_of(&world, wide).await, Code::Memory);
+    // Places are given back once the work has ended.
+    for _ in 0..3 * world.engine.settings().queries_max {
+        assert_eq!(world.ask("SELECT 1 AS x").await, [json!({"x": 1})]);
+    }
+}
+
+#[tokio::test]
+async fn a_sum_that_would_wrap_fails() {
+    let world = World::new(1).await;
+    let most = "CAST('99999999999999999999999999999999999999' AS DECIMAL(38,0))";
+    assert_eq!(code_of(&world, &format!("SELECT sum(x) FROM (VALUES ({most}), ({most})) t(x)")).await, Code::Evaluation);
+    assert_eq!(code_of(&world, "SELECT 1 / 0").await, Code::Evaluation);
+    assert_eq!(code_of(&world, "SELECT CAST('x' AS BIGINT)").await, Code::Evaluation);
+}
