@@ -7,6 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
+use self::Kind::{Amount, BigInt, Boolean, Instant, Int, List, Map, Text};
 use crate::event::EventType;
 
 /// A table of the lake.
@@ -93,14 +94,14 @@ const fn may(name: &'static str, kind: Kind) -> Column {
 
 /// The columns that every table of events has after its own.
 const EVENT_COLUMNS: &[Column] = &[
-    must("event_id", Kind::Text),
-    must("source", Kind::Text),
-    must("producer", Kind::Text),
-    must("event_time", Kind::Instant),
-    must("accepted_at", Kind::Instant),
-    must("_partition", Kind::Int),
-    must("_seq", Kind::BigInt),
-    must("_ordinal", Kind::Int),
+    must("event_id", Text),
+    must("source", Text),
+    must("producer", Text),
+    must("event_time", Instant),
+    must("accepted_at", Instant),
+    must("_partition", Int),
+    must("_seq", BigInt),
+    must("_ordinal", Int),
 ];
 
 impl Table {
@@ -197,231 +198,137 @@ impl Table {
     }
 
     fn own_columns(self) -> &'static [Column] {
-        use Kind::{Amount, BigInt, Boolean, Instant, Int, List, Map, Text};
         match self {
-            Self::Events => const { &[must("type", Text), must("key", Text), may("traceparent", Text), must("attributes", Map)] },
-            Self::Datanets => {
-                const { &[must("datanet_id", Text), must("owner", Text), must("name", Text), may("license", Text)] }
-            }
-            Self::Contributions => {
-                const {
-                    &[
-                        must("contribution_id", Text),
-                        must("datanet_id", Text),
-                        must("contributor", Text),
-                        must("content_hash", Text),
-                        must("bytes", BigInt),
-                        may("tokens", BigInt),
-                    ]
-                }
-            }
-            Self::Reviews => {
-                const { &[must("contribution_id", Text), must("validator", Text), must("verdict", Text), may("score", BigInt)] }
-            }
-            Self::Models => {
-                const {
-                    &[
-                        must("model_id", Text),
-                        must("kind", Text),
-                        must("owner", Text),
-                        must("parents", List),
-                        must("datanets", List),
-                        may("weights_hash", Text),
-                    ]
-                }
-            }
-            Self::ModelUpdates => {
-                const {
-                    &[
-                        must("model_id", Text),
-                        must("version", Text),
-                        must("weights_hash", Text),
-                        may("method", Text),
-                        may("datanets", List),
-                        may("steps", BigInt),
-                        may("previous_version", Text),
-                    ]
-                }
-            }
-            Self::Policies => {
-                const {
-                    &[
-                        must("scope", Text),
-                        must("contributors_bps", Int),
-                        must("model_bps", Int),
-                        must("node_bps", Int),
-                        must("validators_bps", Int),
-                        must("protocol_bps", Int),
-                        must("upstream_bps", Int),
-                    ]
-                }
-            }
-            Self::Inferences => {
-                const {
-                    &[
-                        must("inference_id", Text),
-                        must("model_id", Text),
-                        must("node", Text),
-                        must("requester", Text),
-                        may("agent_id", Text),
-                        may("parents", List),
-                        must("input_hash", Text),
-                        must("output_hash", Text),
-                        must("input_tokens", BigInt),
-                        must("output_tokens", BigInt),
-                        must("latency_us", BigInt),
-                        must("fee", Amount),
-                    ]
-                }
-            }
-            Self::Attributions => {
-                const {
-                    &[
-                        must("inference_id", Text),
-                        must("method", Text),
-                        must("contribution_id", Text),
-                        must("weight", BigInt), // each below 2^31, their sum is not
-                    ]
-                }
-            }
-            Self::Feedback => {
-                const { &[must("inference_id", Text), must("actor", Text), must("score", BigInt), may("label", Text)] }
-            }
-            Self::AgentActions => {
-                const {
-                    &[
-                        must("agent_id", Text),
-                        must("action", Text),
-                        must("inferences", List),
-                        may("chain_id", BigInt),
-                        may("tx_hash", Text),
-                        may("counterparty", Text),
-                        may("value", Amount),
-                    ]
-                }
-            }
-            Self::Grants => {
-                const { &[must("producer_id", Text), must("roles", List), must("types", List), may("revoked", Boolean)] }
-            }
-            Self::RewardLines => {
-                const {
-                    &[
-                        must("epoch", BigInt),
-                        must("inference_id", Text),
-                        must("account", Text),
-                        must("role", Text),
-                        must("amount", Amount),
-                        may("contribution_id", Text),
-                        may("model_id", Text),
-                    ]
-                }
-            }
-            Self::Rewards => {
-                const { &[must("epoch", BigInt), must("account", Text), must("role", Text), must("amount", Amount)] }
-            }
-            Self::Cumulative => const { &[must("epoch", BigInt), must("account", Text), must("cumulative", Amount)] },
-            Self::Settled => {
-                const { &[must("epoch", BigInt), must("inference_id", Text), must("fee", Amount), must("attributed", Boolean)] }
-            }
-            Self::Epochs => {
-                const {
-                    &[
-                        must("epoch", BigInt),
-                        must("cut", Text),
-                        must("closed_at", Instant),
-                        must("treasury", Text),
-                        must("rules_version", Int),
-                        must("inferences", BigInt),
-                        must("unattributed", BigInt),
-                        must("fees", Amount),
-                        must("accounts", BigInt),
-                        must("cumulative_total", Amount),
-                        must("root", Text),
-                    ]
-                }
-            }
+            Self::Events => EVENTS,
+            Self::Datanets => DATANETS,
+            Self::Contributions => CONTRIBUTIONS,
+            Self::Reviews => REVIEWS,
+            Self::Models => MODELS,
+            Self::ModelUpdates => MODEL_UPDATES,
+            Self::Policies => POLICIES,
+            Self::Inferences => INFERENCES,
+            Self::Attributions => ATTRIBUTIONS,
+            Self::Feedback => FEEDBACK,
+            Self::AgentActions => AGENT_ACTIONS,
+            Self::Grants => GRANTS,
+            Self::RewardLines => REWARD_LINES,
+            Self::Rewards => REWARDS,
+            Self::Cumulative => CUMULATIVE,
+            Self::Settled => SETTLED,
+            Self::Epochs => EPOCHS,
         }
     }
 }
+
+const EVENTS: &[Column] = &[must("type", Text), must("key", Text), may("traceparent", Text), must("attributes", Map)];
+
+const DATANETS: &[Column] = &[must("datanet_id", Text), must("owner", Text), must("name", Text), may("license", Text)];
+
+const CONTRIBUTIONS: &[Column] = &[
+    must("contribution_id", Text),
+    must("datanet_id", Text),
+    must("contributor", Text),
+    must("content_hash", Text),
+    must("bytes", BigInt),
+    may("tokens", BigInt),
+];
+
+const REVIEWS: &[Column] = &[must("contribution_id", Text), must("validator", Text), must("verdict", Text), may("score", BigInt)];
+
+const MODELS: &[Column] = &[
+    must("model_id", Text),
+    must("kind", Text),
+    must("owner", Text),
+    must("parents", List),
+    must("datanets", List),
+    may("weights_hash", Text),
+];
+
+const MODEL_UPDATES: &[Column] = &[
+    must("model_id", Text),
+    must("version", Text),
+    must("weights_hash", Text),
+    may("method", Text),
+    may("datanets", List),
+    may("steps", BigInt),
+    may("previous_version", Text),
+];
+
+const POLICIES: &[Column] = &[
+    must("scope", Text),
+    must("contributors_bps", Int),
+    must("model_bps", Int),
+    must("node_bps", Int),
+    must("validators_bps", Int),
+    must("protocol_bps", Int),
+    must("upstream_bps", Int),
+];
+
+const INFERENCES: &[Column] = &[
+    must("inference_id", Text),
+    must("model_id", Text),
+    must("node", Text),
+    must("requester", Text),
+    may("agent_id", Text),
+    may("parents", List),
+    must("input_hash", Text),
+    must("output_hash", Text),
+    must("input_tokens", BigInt),
+    must("output_tokens", BigInt),
+    must("latency_us", BigInt),
+    must("fee", Amount),
+];
+
+const ATTRIBUTIONS: &[Column] = &[
+    must("inference_id", Text),
+    must("method", Text),
+    must("contribution_id", Text),
+    must("weight", BigInt), // each below 2^31, their sum is not
+];
+
+const FEEDBACK: &[Column] = &[must("inference_id", Text), must("actor", Text), must("score", BigInt), may("label", Text)];
+
+const AGENT_ACTIONS: &[Column] = &[
+    must("agent_id", Text),
+    must("action", Text),
+    must("inferences", List),
+    may("chain_id", BigInt),
+    may("tx_hash", Text),
+    may("counterparty", Text),
+    may("value", Amount),
+];
+
+const GRANTS: &[Column] = &[must("producer_id", Text), must("roles", List), must("types", List), may("revoked", Boolean)];
+
+const REWARD_LINES: &[Column] = &[
+    must("epoch", BigInt),
+    must("inference_id", Text),
+    must("account", Text),
+    must("role", Text),
+    must("amount", Amount),
+    may("contribution_id", Text),
+    may("model_id", Text),
+];
+
+const REWARDS: &[Column] = &[must("epoch", BigInt), must("account", Text), must("role", Text), must("amount", Amount)];
+
+const CUMULATIVE: &[Column] = &[must("epoch", BigInt), must("account", Text), must("cumulative", Amount)];
+
+const SETTLED: &[Column] = &[must("epoch", BigInt), must("inference_id", Text), must("fee", Amount), must("attributed", Boolean)];
+
+const EPOCHS: &[Column] = &[
+    must("epoch", BigInt),
+    must("cut", Text),
+    must("closed_at", Instant),
+    must("treasury", Text),
+    must("rules_version", Int),
+    must("inferences", BigInt),
+    must("unattributed", BigInt),
+    must("fees", Amount),
+    must("accounts", BigInt),
+    must("cumulative_total", Amount),
+    must("root", Text),
+];
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// The specification of the SQL tables, word for word, for those that are stored.
-    const SPECIFIED: &str = "\
-        events | type, key, traceparent, attributes map (one row for every event)
-        datanets | datanet_id, owner, name, license
-        contributions | contribution_id, datanet_id, contributor, content_hash, bytes, tokens
-        reviews | contribution_id, validator, verdict, score
-        models | model_id, kind, owner, parents list, datanets list, weights_hash
-        model_updates | model_id, version, weights_hash, method, datanets list, steps, previous_version
-        policies | scope, contributors_bps, model_bps, node_bps, validators_bps, protocol_bps, upstream_bps
-        inferences | inference_id, model_id, node, requester, agent_id, parents list, input_hash, output_hash, \
-            input_tokens, output_tokens, latency_us, fee
-        attributions | inference_id, method, contribution_id, weight (one row per entry)
-        feedback | inference_id, actor, score, label
-        agent_actions | agent_id, action, inferences list, chain_id, tx_hash, counterparty, value
-        grants | producer_id, roles list, types list, revoked
-        reward_lines | epoch, inference_id, account, role, amount, contribution_id, model_id
-        rewards | epoch, account, role, amount (amount > 0)
-        cumulative | epoch, account, cumulative (every account above 0, in every epoch)
-        settled | epoch, inference_id, fee, attributed boolean (one row for each settled inference, fee 0 too)
-        epochs | epoch, cut, closed_at, treasury, rules_version, inferences, unattributed, fees, accounts, \
-            cumulative_total, root";
-
-    const SPECIFIED_EVENT_COLUMNS: [&str; 8] =
-        ["event_id", "source", "producer", "event_time", "accepted_at", "_partition", "_seq", "_ordinal"];
-
-    #[test]
-    fn every_table_has_the_specified_columns_in_the_specified_order() {
-        let rows: Vec<(&str, &str)> = SPECIFIED.lines().map(|row| row.trim().split_once(" | ").unwrap()).collect();
-        assert_eq!(rows.len(), Table::ALL.len());
-        for ((name, columns), table) in rows.into_iter().zip(Table::ALL) {
-            assert_eq!(name, table.name());
-            let columns = columns.split(" (").next().unwrap();
-            let mut expected: Vec<&str> = columns.split(", ").map(|column| column.split(' ').next().unwrap()).collect();
-            if table.is_event_table() {
-                expected.extend(SPECIFIED_EVENT_COLUMNS);
-            }
-            let schema = table.schema();
-            let actual: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-            assert_eq!(actual, expected, "{name}");
-            for column in columns.split(", ") {
-                let (column, kind) = column.split_once(' ').unwrap_or((column, ""));
-                let actual = schema.field_with_name(column).unwrap().data_type();
-                assert_eq!(matches!(actual, DataType::List(_)), kind == "list", "{name}.{column}");
-                assert_eq!(matches!(actual, DataType::Map(..)), kind == "map", "{name}.{column}");
-                assert!(kind != "boolean" || *actual == DataType::Boolean, "{name}.{column}");
-            }
-        }
-    }
-
-    #[test]
-    fn amounts_are_decimals_and_instants_are_microseconds_in_utc() {
-        for table in Table::ALL {
-            for field in table.schema().fields() {
-                let amount =
-                    ["fee", "amount", "value", "cumulative", "fees", "cumulative_total"].contains(&field.name().as_str());
-                assert_eq!(*field.data_type() == DataType::Decimal128(38, 0), amount, "{}.{}", table.name(), field.name());
-                let instant = ["event_time", "accepted_at", "closed_at"].contains(&field.name().as_str());
-                let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-                assert_eq!(*field.data_type() == utc, instant, "{}.{}", table.name(), field.name());
-            }
-        }
-    }
-
-    #[test]
-    fn a_table_is_found_by_its_name_and_every_type_has_its_own() {
-        for (i, table) in Table::ALL.iter().enumerate() {
-            assert_eq!(*table as usize, i);
-            assert_eq!(Table::parse(table.name()), Some(*table));
-        }
-        assert_eq!(Table::parse("Events"), None);
-        let mut of_types: Vec<Table> = EventType::ALL.iter().map(|kind| Table::of(*kind)).collect();
-        of_types.dedup();
-        assert_eq!(of_types, Table::EVENT_TABLES[1..]);
-        assert_eq!(Table::SETTLEMENT_TABLES.last(), Some(&Table::Epochs));
-    }
-}
+mod tests;

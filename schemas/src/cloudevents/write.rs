@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use crate::event::{Draft, EventData};
+use crate::event::{AttributionEntry, Draft, EventData, EventType, GrantRole, ModelKind, SplitBps, Verdict};
 use crate::units::{Address, Bps, Count, Hash, Name, Score, Wei, Weight};
 
 /// One CloudEvent as compact JSON. [`super::parse`] reads the same draft back (but for `grant.set`, which no door takes).
@@ -41,83 +41,42 @@ pub fn data_json(data: &EventData) -> String {
     out
 }
 
+/// Writes an object of these fields: those of the first list always, those of the second if they are there.
+macro_rules! object {
+    ($out:expr, $data:ident, { $($must:ident),* }, { $($may:ident),* }) => {{
+        let mut object = Object::open($out);
+        $(object.put(stringify!($must), &$data.$must);)*
+        $(object.put_some(stringify!($may), $data.$may.as_ref());)*
+        object.close();
+    }};
+}
+
 fn write_data(data: &EventData, out: &mut String) {
-    macro_rules! object {
-        ($out:expr, $data:ident, { $($must:ident),* }, { $($may:ident),* }) => {{
-            let mut object = Object::open($out);
-            $(object.put(stringify!($must), &$data.$must);)*
-            $(object.put_some(stringify!($may), $data.$may.as_ref());)*
-            object.close();
-        }};
-    }
     match data {
         EventData::DatanetRegistered(d) => object!(out, d, { datanet_id, owner, name }, { license }),
         EventData::ContributionSubmitted(d) => {
             object!(out, d, { contribution_id, datanet_id, contributor, content_hash, bytes }, { tokens });
         }
-        EventData::ContributionReviewed(d) => {
-            let mut object = Object::open(out);
-            object.put("contribution_id", &d.contribution_id);
-            object.put("validator", &d.validator);
-            object.put("verdict", d.verdict.as_str());
-            object.put_some("score", d.score.as_ref());
-            object.close();
-        }
+        EventData::ContributionReviewed(d) => object!(out, d, { contribution_id, validator, verdict }, { score }),
         EventData::ModelRegistered(d) => {
-            let mut object = Object::open(out);
-            object.put("model_id", &d.model_id);
-            object.put("kind", d.kind.as_str());
-            object.put("owner", &d.owner);
-            object.put("parents", &d.parents);
-            object.put("datanets", &d.datanets);
-            object.put_some("weights_hash", d.weights_hash.as_ref());
-            object.close();
+            object!(out, d, { model_id, kind, owner, parents, datanets }, { weights_hash });
         }
         EventData::ModelUpdated(d) => {
             object!(out, d, { model_id, version, weights_hash }, { method, datanets, steps, previous_version });
         }
-        EventData::PolicySet(d) => {
-            let mut object = Object::open(out);
-            object.put("scope", &d.scope);
-            object.key("split_bps");
-            let split = &d.split_bps;
-            object!(object.out, split, { contributors, model, node, validators, protocol }, {});
-            object.put("upstream_bps", &d.upstream_bps);
-            object.close();
-        }
+        EventData::PolicySet(d) => object!(out, d, { scope, split_bps, upstream_bps }, {}),
         EventData::InferenceCompleted(d) => object!(
             out,
             d,
             { inference_id, model_id, node, requester, input_hash, output_hash, input_tokens, output_tokens, latency_us, fee },
             { agent_id, parents }
         ),
-        EventData::AttributionTraced(d) => {
-            let mut object = Object::open(out);
-            object.put("inference_id", &d.inference_id);
-            object.put("method", &d.method);
-            object.key("entries");
-            write_list(&d.entries, object.out, |entry, out| {
-                let mut object = Object::open(out);
-                object.put("contribution_id", &entry.contribution_id);
-                object.put("weight", &entry.weight);
-                object.close();
-            });
-            object.close();
-        }
+        EventData::AttributionTraced(d) => object!(out, d, { inference_id, method, entries }, {}),
         EventData::FeedbackRecorded(d) => object!(out, d, { inference_id, actor, score }, { label }),
         EventData::AgentActed(d) => {
             object!(out, d, { agent_id, action, inferences }, { chain_id, tx_hash, counterparty, value });
         }
-        EventData::GrantSet(d) => {
-            let mut object = Object::open(out);
-            object.put("producer", &d.producer);
-            object.key("roles");
-            write_list(&d.roles, object.out, |role, out| role.as_str().write(out));
-            object.key("types");
-            write_list(&d.types, object.out, |kind, out| kind.as_str().write(out));
-            object.put_some("revoked", d.revoked.as_ref());
-            object.close();
-        }
+        EventData::GrantSet(d) => object!(out, d, { producer, roles, types }, { revoked }),
     }
 }
 
@@ -173,17 +132,6 @@ fn quoted(out: &mut String, value: impl Display) {
     out.push('"');
 }
 
-fn write_list<T>(items: &[T], out: &mut String, write: impl Fn(&T, &mut String)) {
-    out.push('[');
-    for (i, item) in items.iter().enumerate() {
-        if i > 0 {
-            out.push(',');
-        }
-        write(item, out);
-    }
-    out.push(']');
-}
-
 /// A value of JSON.
 trait Value {
     fn write(&self, out: &mut String);
@@ -232,5 +180,23 @@ values! {
     Weight: |value, out| shown(out, value.get());
     Score: |value, out| shown(out, value);
     bool: |value, out| shown(out, value);
-    Vec<Name>: |value, out| write_list(value, out, |name, out| name.write(out));
+    Verdict: |value, out| value.as_str().write(out);
+    ModelKind: |value, out| value.as_str().write(out);
+    GrantRole: |value, out| value.as_str().write(out);
+    EventType: |value, out| value.as_str().write(out);
+    SplitBps: |value, out| object!(out, value, { contributors, model, node, validators, protocol }, {});
+    AttributionEntry: |value, out| object!(out, value, { contribution_id, weight }, {});
+}
+
+impl<T: Value> Value for Vec<T> {
+    fn write(&self, out: &mut String) {
+        out.push('[');
+        for (i, item) in self.iter().enumerate() {
+            if i > 0 {
+                out.push(',');
+            }
+            item.write(out);
+        }
+        out.push(']');
+    }
 }

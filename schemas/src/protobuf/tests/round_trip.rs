@@ -5,7 +5,7 @@ use prost::Message;
 
 use super::super::{decode, encode, file_descriptor_set, v1};
 use crate::cloudevents::parse;
-use crate::event::{Draft, Event};
+use crate::event::{Draft, Event, EventType};
 use crate::identity::{ContentDigest, Identity};
 use crate::ids::Timestamp;
 use crate::limits::{EVENT_JSON_MAX, EVENT_PROTOBUF_MAX};
@@ -90,4 +90,8 @@ fn the_schema_can_be_served() {
     let set = prost_types::FileDescriptorSet::decode(file_descriptor_set()).unwrap();
     let names: Vec<&str> = set.file[0].message_type.iter().map(prost_types::DescriptorProto::name).collect();
     assert_eq!((set.file[0].package(), names[0]), ("tributary.v1", "Event"));
+    // Each type of event has its field, named as the schema says.
+    let payloads = set.file[0].message_type[0].field.iter().filter(|field| field.number() >= 20);
+    let types: Vec<String> = payloads.map(|field| format!("tributary.{}.v1", field.name().replacen('_', ".", 1))).collect();
+    assert_eq!(types, EventType::ALL.iter().map(|kind| kind.as_str()).collect::<Vec<_>>());
 }
