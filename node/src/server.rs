@@ -73,7 +73,7 @@ async fn readyz(State(node): State<Node>) -> Response {
         .genesis()
         .partitions
         .partitions()
-        .filter_map(|p| node.sources.sealer.error(p).map(|e| format!("partition {p} stands still: {e}\n")))
+        .filter_map(|p| node.sources.error(p).map(|e| format!("partition {p} stands still: {e}\n")))
         .collect();
     match standing.is_empty() {
         true => "ready\n".into_response(),

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use arrow::datatypes::{Decimal128Type, Int64Type};
 use serde::{Deserialize, Serialize};
 use tributary_da::Certificates;
 use tributary_eventlog::EventLog;
 use tributary_indexer::Indexer;
 use tributary_journal::Journal;
-use tributary_query::Engine;
+use tributary_query::{Engine, QueryError};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Partition, Seq};
 
@@ -110,7 +112,7 @@ pub struct Sources {
     /// What is settled.
     pub engine: Arc<Engine>,
     /// Why a partition stands still.
-    pub sealer: Arc<tributary_journal::sealer::Sealer>,
+    pub sealer: tributary_journal::sealer::Sealer,
 }
 
 impl Sources {
@@ -136,7 +138,7 @@ impl Sources {
     }
 
     async fn partition(&self, partition: Partition, certified: &Cut, indexed: &Cut, settled: &Cut) -> Result<PartitionStatus, Failure> {
-        let head = self.journal.head(partition).await.map_err(|e| Failure::failed("the journal cannot be read", e))?;
+        let head = self.journal.head(partition);
         let bounds = self.log.bounds(partition).await.map_err(|e| Failure::failed("the log cannot be read", e))?;
         let sealed_offset = head.as_ref().map_or(0, |h| h.next_offset.get());
         Ok(PartitionStatus {
@@ -151,7 +153,7 @@ impl Sources {
             indexed_seq: indexed.get(partition).map(Seq::get),
             settled_seq: settled.get(partition).map(Seq::get),
             sealed_at: head.map(|h| h.sealed_at.to_string()),
-            error: self.sealer.error(partition),
+            error: self.error(partition),
         })
     }
 
@@ -161,7 +163,23 @@ impl Sources {
         Ok(header.next_offset.get())
     }
 
+    /// Why the partition stands still until an operator mends the record; trouble that passes is not shown.
+    pub fn error(&self, partition: Partition) -> Option<String> {
+        let sealing = self.sealer.state().into_iter().find(|s| s.partition == partition);
+        sealing.filter(|s| s.stopped).and_then(|s| s.error)
+    }
+
     async fn latest_epoch(&self) -> Result<Option<LatestEpoch>, Failure> {
-        latest_epoch(&self.engine).await
+        let failed = |e: QueryError| Failure::failed("the epochs cannot be read", e);
+        let session = self.engine.session_unlimited(&Cut::empty()).await.map_err(failed)?;
+        let query = "SELECT epoch, cut, root, inferences, fees FROM epochs ORDER BY epoch DESC LIMIT 1";
+        let batches = session.collect(query).await.map_err(failed)?;
+        Ok(batches.iter().find(|b| b.num_rows() > 0).map(|row| LatestEpoch {
+            epoch: row.column(0).as_primitive::<Int64Type>().value(0).unsigned_abs(),
+            cut: row.column(1).as_string::<i32>().value(0).to_owned(),
+            root: row.column(2).as_string::<i32>().value(0).to_owned(),
+            inferences: row.column(3).as_primitive::<Int64Type>().value(0).unsigned_abs(),
+            fees: row.column(4).as_primitive::<Decimal128Type>().value(0).to_string(),
+        }))
     }
 }

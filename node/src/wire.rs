@@ -53,7 +53,7 @@ pub struct Writers {
     /// The embedded log.
     pub log: Arc<EmbeddedLog>,
     /// Log → journal.
-    pub sealer: Arc<Sealer>,
+    pub sealer: Sealer,
     /// Journal → data availability.
     pub publisher: Arc<Publisher>,
     /// Journal → tables.
@@ -77,13 +77,13 @@ impl Record {
         let journal = journal.map_err(|e| Failure::failed("the journal cannot be opened", e))?;
         let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
-        let lake = Lake::open(Arc::clone(&store)).await.map_err(|e| Failure::failed("the lake cannot be opened", e))?;
+        let lake = Lake::open(Arc::clone(&store));
         let engine = Engine::new(
             Arc::clone(&lake),
             Arc::clone(&journal),
             Arc::clone(&certificates),
             Arc::clone(&clock),
-            query_settings(config)?,
+            query_settings(config),
         );
         Ok(Self { directory, store, clock, journal, client, certificates, lake, engine })
     }
@@ -140,12 +140,12 @@ impl Record {
         std::fs::create_dir_all(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
         let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
         let settings = tributary_journal::Settings {
-            batch_bytes_max: to_usize(config.seal.batch_bytes_max),
+            batch_bytes_max: u32::try_from(config.seal.batch_bytes_max).unwrap_or(u32::MAX),
             batch_age_max: Duration::from_millis(config.seal.batch_age_ms),
             ..tributary_journal::Settings::default()
         };
         let events: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
-        let sealer = Arc::new(Sealer::new(Arc::clone(&self.journal), events, seen, Arc::clone(&self.clock), settings));
+        let sealer = Sealer::new(Arc::clone(&self.journal), events, seen, Arc::clone(&self.clock), settings);
         Ok(Writers { log, sealer, publisher: self.publisher(config), indexer: self.indexer(config), _lock: lock })
     }
 }
@@ -155,12 +155,14 @@ impl Writers {
     pub async fn catch_up(&self) -> Result<(), Failure> {
         self.sealer.seal_available().await.map_err(|e| Failure::failed("sealing what the log holds", e))?;
         self.publisher.publish_available().await.map_err(|e| Failure::failed("publishing what is sealed", e))?;
-        self.indexer.index_available().await.map_err(|e| Failure::failed("indexing what is sealed", e))
+        self.indexer.index_available().await.map_err(|e| Failure::failed("indexing what is sealed", e))?;
+        self.log.close().await;
+        Ok(())
     }
 
     /// Starts every stage as a task. Each ends when `shutdown` is cancelled.
     pub fn start(&self, shutdown: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
-        let (sealer, publisher, indexer) = (Arc::clone(&self.sealer), Arc::clone(&self.publisher), Arc::clone(&self.indexer));
+        let (sealer, publisher, indexer) = (self.sealer.clone(), Arc::clone(&self.publisher), Arc::clone(&self.indexer));
         let (a, b, c) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
         vec![
             tokio::spawn(async move { sealer.run(a).await }),
@@ -188,14 +190,15 @@ impl Writers {
             certificates: Arc::clone(&record.certificates),
             indexer: Arc::clone(&self.indexer),
             engine: Arc::clone(&record.engine),
-            sealer: Arc::clone(&self.sealer),
+            sealer: self.sealer.clone(),
         }
     }
 
     /// Registers the metrics of every stage.
     pub fn register_metrics(&self, record: &Record, door: &Door, registry: &mut Registry) {
         self.log.metrics().register(registry);
-        self.sealer.metrics().register(registry);
+        record.journal.metrics().register(registry);
+        record.lake.metrics().register(registry);
         self.publisher.metrics().register(registry);
         self.indexer.metrics().register(registry);
         record.engine.metrics().register(registry);
@@ -226,18 +229,18 @@ pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
 }
 
 async fn open_log(directory: &Path, partitions: PartitionCount) -> Result<Arc<EmbeddedLog>, Failure> {
-    let log = EmbeddedLog::open(directory, partitions, tributary_eventlog::Settings::default());
-    log.map(Arc::new).map_err(|e| Failure::failed("the log cannot be opened", e))
+    let log = EmbeddedLog::open(directory, partitions, tributary_eventlog::Settings::default()).await;
+    log.map_err(|e| Failure::failed("the log cannot be opened", e))
 }
 
-fn query_settings(config: &Config) -> Result<tributary_query::Settings, Failure> {
-    Ok(tributary_query::Settings {
+fn query_settings(config: &Config) -> tributary_query::Settings {
+    tributary_query::Settings {
         query_timeout: Duration::from_millis(config.query.timeout_ms),
         query_memory_max: to_usize(config.query.memory_bytes_max),
         rows_max: config.query.rows_max,
         queries_max: to_usize(config.query.queries_max),
         ..tributary_query::Settings::default()
-    })
+    }
 }
 
 /// A configured size; on a 32-bit machine a larger one means "as much as there is".
