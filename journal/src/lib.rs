@@ -10,6 +10,7 @@
 //! **On failure**: a [`JournalError`], whose kind says what to do. A store that cannot be written stops nothing but
 //! progress: the log keeps the records. A gap or a damaged record stops its partition and names it; others go on.
 
+mod background;
 pub mod batch;
 pub mod error;
 pub mod genesis;
@@ -19,6 +20,8 @@ pub mod metrics;
 pub mod sealer;
 pub mod seen;
 pub mod settings;
+#[cfg(test)]
+mod simulation;
 pub mod storage;
 pub mod store;
 

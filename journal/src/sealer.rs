@@ -85,9 +85,9 @@ impl Sealer {
     pub async fn run(&self, shutdown: CancellationToken) {
         let tasks: Vec<_> =
             self.shared.journal.partitions().map(|p| tokio::spawn(self.clone().run_partition(p, shutdown.clone()))).collect();
-        for task in tasks {
+        for (partition, task) in self.shared.journal.partitions().zip(tasks) {
             if let Err(error) = task.await {
-                tracing::error!(%error, "a sealer task ended early");
+                self.shared.note(partition, Some(&JournalError::Refused(format!("the sealer's task ended early: {error}"))));
             }
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use rocksdb::compaction_filter::Decision;
-use rocksdb::{BlockBasedOptions, Cache, DB, ErrorKind, Options, WriteBatch, WriteOptions};
+use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 use tributary_schemas::identity::{ContentDigest, Identity};
 use tributary_schemas::ids::{Partition, Seq, Timestamp};
 use tributary_schemas::units::Hash;
@@ -23,6 +23,8 @@ mod catch_up;
 
 pub(crate) use catch_up::catch_up;
 
+/// All entries and heads lie in one family, so that a flush never parts a head from its entries.
+const FAMILY: &str = rocksdb::DEFAULT_COLUMN_FAMILY_NAME;
 /// Memory for blocks, their indexes and filters.
 const CACHE_BYTES: usize = 24 << 20;
 /// Memory for one table of new entries; there are at most [`TABLES_MAX`].
@@ -57,14 +59,13 @@ impl SeenIndex {
     /// `Refused` if another process has it open; `Retry` if the disk does not serve it.
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
         let horizons = Horizons::default();
-        let options = options(horizons.clone());
         let unusable = |error: rocksdb::Error| JournalError::retry(format!("seen-index in {}", directory.display()), error);
         std::fs::create_dir_all(directory).map_err(|e| JournalError::retry(directory.display().to_string(), e))?;
-        let db = match DB::open(&options, directory) {
+        let db = match open_db(directory, &horizons) {
             Ok(db) => db,
             Err(error) if error.kind() == ErrorKind::Corruption => {
                 DB::destroy(&Options::default(), directory).map_err(unusable)?;
-                DB::open(&options, directory).map_err(unusable)?
+                open_db(directory, &horizons).map_err(unusable)?
             }
             Err(error) if error.to_string().contains("lock") => {
                 let reason = format!("another process uses the seen-index in {}: {error}", directory.display());
@@ -100,7 +101,7 @@ impl SeenIndex {
         let mut keys: Vec<_> = identities.iter().map(|identity| entry_key(partition, identity)).zip(0_usize..).collect();
         // In ascending order the index finds neighbours in one block.
         keys.sort_unstable();
-        let family = self.db.cf_handle(rocksdb::DEFAULT_COLUMN_FAMILY_NAME).expect("every RocksDB has its default family");
+        let family = self.db.cf_handle(FAMILY).expect("the index was opened with this family");
         let found = self.db.batched_multi_get_cf(&family, keys.iter().map(|(key, _)| key), true);
         let mut digests = vec![None; identities.len()];
         for ((_, place), value) in keys.iter().zip(found) {
@@ -160,6 +161,11 @@ pub(crate) fn horizon(sealed_at: Timestamp, window: Duration) -> Timestamp {
     let window = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
     let first = Timestamp::from_micros(-62_167_219_200_000_000).expect("the beginning of the year 0");
     Timestamp::from_micros(sealed_at.micros().saturating_sub(window)).unwrap_or(first)
+}
+
+fn open_db(directory: &Path, horizons: &Horizons) -> Result<DB, rocksdb::Error> {
+    let family = ColumnFamilyDescriptor::new(FAMILY, options(horizons.clone()));
+    DB::open_cf_descriptors(&options(horizons.clone()), directory, [family])
 }
 
 fn options(horizons: Horizons) -> Options {

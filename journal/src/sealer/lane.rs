@@ -10,6 +10,7 @@ use tributary_schemas::ids::{Offset, Partition};
 
 use super::candidate::{Candidate, Examined, Limits, Sealed, examine};
 use super::{Shared, gaps};
+use crate::background::blocking;
 use crate::error::JournalError;
 use crate::header::Header;
 use crate::metrics::PartitionLabel;
@@ -276,8 +277,4 @@ impl Work {
         self.candidate.take(&mut self.pending, &lookup, limits, now)?;
         Ok(self)
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, JournalError> + Send + 'static) -> Result<T, JournalError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| JournalError::retry("background work", error))?
 }

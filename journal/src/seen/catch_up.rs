@@ -7,6 +7,7 @@ use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::protobuf;
 
 use super::{SeenIndex, horizon};
+use crate::background::blocking;
 use crate::batch::SealedBatch;
 use crate::error::JournalError;
 use crate::header::Header;
@@ -78,8 +79,4 @@ fn identities(batch: &SealedBatch) -> Result<Vec<(Identity, ContentDigest)>, Jou
         Ok((Identity::of(&event.draft), ContentDigest::of(&event.draft)))
     };
     events.iter().enumerate().map(of_event).collect()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, JournalError> + Send + 'static) -> Result<T, JournalError> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| JournalError::retry("background work", error))?
 }
