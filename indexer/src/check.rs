@@ -284,9 +284,8 @@ fn equal(expected: &Fingerprints, found: &Fingerprints, files: &[LakeFile]) -> R
 /// The file that rows of this batch lie in, if the ranges of all others exclude it.
 fn only_file(files: &[LakeFile], partition: Partition, seq: Seq) -> Option<Path> {
     let may_hold = |file: &&LakeFile| {
-        file.range.is_none_or(|r| {
-            (r.partition_min..=r.partition_max).contains(&partition) && (r.seq_min..=r.seq_max).contains(&seq)
-        })
+        file.range
+            .is_none_or(|r| (r.partition_min..=r.partition_max).contains(&partition) && (r.seq_min..=r.seq_max).contains(&seq))
     };
     let mut holding = files.iter().filter(may_hold);
     let first = holding.next()?;

@@ -16,8 +16,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tributary_schemas::units::keccak256;
@@ -34,7 +34,8 @@ pub(crate) async fn write(log: &TableLog, version: i64) -> Result<bool> {
     let captured = Arc::new(Capture { inner: Arc::clone(&log.store), written: InMemory::new() });
     build(log, version, Arc::clone(&captured)).await?;
     let (checkpoint, pointer) = (log.checkpoint_path(version), log.last_checkpoint_path());
-    let (Some(checkpoint_bytes), Some(pointer_bytes)) = (captured.take(&checkpoint).await?, captured.take(&pointer).await?) else {
+    let (Some(checkpoint_bytes), Some(pointer_bytes)) = (captured.take(&checkpoint).await?, captured.take(&pointer).await?)
+    else {
         return Ok(false);
     };
     let sidecar = digests::render(&[
@@ -101,6 +102,7 @@ fn read_batch(state: &mut TableState, batch: &RecordBatch) -> Result<(), Problem
         let add = Add {
             path: column::<StringArray>(action, "path")?.value(row).to_owned(),
             size: column::<Int64Array>(action, "size")?.value(row),
+            modification_time: column::<Int64Array>(action, "modificationTime")?.value(row),
             stats: stats.is_valid(row).then(|| stats.value(row).to_owned()),
             ..Add::default()
         };

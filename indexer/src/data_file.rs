@@ -56,7 +56,7 @@ impl Encoder {
         }
         let metadata = self.writer.finish().map_err(Error::format("finishing a data file", self.table))?;
         let stats = stats::render(&self.table.schema(), &metadata, self.rows);
-        let bytes = self.writer.into_inner().map_err(Error::format("finishing a data file", self.table))?;
+        let bytes = std::mem::take(self.writer.inner_mut());
         let name = file_name(keccak256(&bytes));
         Ok(Some(DataFile { name, bytes: Bytes::from(bytes), rows: self.rows, stats }))
     }

@@ -97,7 +97,9 @@ async fn check_object(log: &TableLog, name: &str, head: Option<i64>) -> Result<O
     let Some(bytes) = log.get(&object).await? else { return Ok(None) };
     let problem = match name.split_once('/') {
         None => check_data_file(name, &bytes),
-        Some(("_digests", _)) => parse(&bytes).is_none().then(|| "it is no record of digests, or its own digest differs".to_owned()),
+        Some(("_digests", _)) => {
+            parse(&bytes).is_none().then(|| "it is no record of digests, or its own digest differs".to_owned())
+        }
         Some(("_delta_log", "_last_checkpoint")) => check_last_checkpoint(log, &bytes).await?,
         Some(("_delta_log", file)) => match LogName::parse(file) {
             Some(LogName::Commit(version)) => check_commit(log, version, &bytes, head).await?,

@@ -138,8 +138,7 @@ impl Indexer {
         let began = self.clock.now();
         let marks = Arc::new(Marks::read(&self.lake).await?);
         let number = self.rounds.fetch_add(1, Ordering::Relaxed);
-        let round =
-            Round { journal: &self.journal, lake: &self.lake, settings: &self.settings, marks, heads, number };
+        let round = Round { journal: &self.journal, lake: &self.lake, settings: &self.settings, marks, heads, number };
         let done = round.run().await?;
         if done.committed {
             self.lake.metrics.batches.inc_by(done.batches);

@@ -60,12 +60,7 @@ impl Lake {
     }
 
     /// The lake of a store.
-    pub fn open_with(
-        store: Arc<dyn ObjectStore>,
-        settings: LakeSettings,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> Arc<Self> {
+    pub fn open_with(store: Arc<dyn ObjectStore>, settings: LakeSettings, clock: Arc<dyn Clock>, metrics: Metrics) -> Arc<Self> {
         let cell = |table| Cell { log: TableLog::new(Arc::clone(&store), table), cached: Mutex::default() };
         let tables = Table::ALL.iter().map(|table| (*table, cell(*table))).collect();
         Arc::new(Self { store, settings, clock, metrics, tables })

@@ -9,8 +9,8 @@
 //! **On failure**: an [`Error`], whose [`Error::kind`] says what to do. A store that does not answer stops nothing but
 //! progress. A damaged batch or table stops the indexer and names the object; the tables can be rebuilt from the journal.
 
-mod checkpoint;
 pub mod check;
+mod checkpoint;
 mod commit;
 mod compactor;
 mod data_file;

@@ -16,7 +16,7 @@ use crate::data_file::{DataFile, Encoder};
 use crate::error::{Error, Result};
 use crate::lake::{Appended, Lake};
 use crate::rows::RowsBuilder;
-use crate::settings::{Settings, LakeSettings};
+use crate::settings::{LakeSettings, Settings};
 use crate::state::Snapshot;
 
 /// Raw event bytes that are collected before their rows go to the encoders together.
@@ -249,11 +249,7 @@ fn encode_received(
     Ok(files)
 }
 
-fn encoder_of<'a>(
-    encoders: &'a mut BTreeMap<Table, Encoder>,
-    table: Table,
-    settings: &LakeSettings,
-) -> Result<&'a mut Encoder> {
+fn encoder_of<'a>(encoders: &'a mut BTreeMap<Table, Encoder>, table: Table, settings: &LakeSettings) -> Result<&'a mut Encoder> {
     use std::collections::btree_map::Entry;
     match encoders.entry(table) {
         Entry::Occupied(entry) => Ok(entry.into_mut()),

@@ -108,12 +108,8 @@ fn add_entries(rows: &mut Rows, data: &AttributionTraced, event: &Event, place: 
 /// What was sent besides the attributes that have a column: named ones under their CloudEvents names, then extensions, all in
 /// ascending order of name.
 fn attributes(draft: &Draft) -> Vec<(&str, &str)> {
-    let named = [
-        ("dataschema", &draft.dataschema),
-        ("sig", &draft.sig),
-        ("signer", &draft.signer),
-        ("tracestate", &draft.tracestate),
-    ];
+    let named =
+        [("dataschema", &draft.dataschema), ("sig", &draft.sig), ("signer", &draft.signer), ("tracestate", &draft.tracestate)];
     let mut all: Vec<(&str, &str)> = named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
     all.extend(draft.extensions.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     all.sort_unstable();
@@ -184,7 +180,10 @@ fn payload(rows: &mut Rows, data: &EventData) {
             rows.optional_boolean(d.revoked);
         }
         EventData::AttributionTraced(_) => unreachable!("it has a row for every entry"),
-        EventData::ModelRegistered(_) | EventData::ModelUpdated(_) | EventData::PolicySet(_) | EventData::InferenceCompleted(_) => {
+        EventData::ModelRegistered(_)
+        | EventData::ModelUpdated(_)
+        | EventData::PolicySet(_)
+        | EventData::InferenceCompleted(_) => {
             payload_of_models(rows, data);
         }
     }

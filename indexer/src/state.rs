@@ -26,7 +26,7 @@ pub struct LakeFile {
 pub struct Snapshot {
     /// The version of the log; −1 while the table does not exist.
     pub version: i64,
-    /// The live files, in the order in which they were committed.
+    /// The live files: those committed first (to the millisecond) first, then by the rows they span.
     pub files: Vec<LakeFile>,
     /// Per application id the last version it committed.
     pub txns: BTreeMap<String, i64>,
@@ -47,6 +47,10 @@ pub(crate) struct LiveFile {
     pub(crate) file: LakeFile,
 }
 
+/// When a file was committed (ms since 1970), the rows it spans, and its name: an order that any replay of the log finds,
+/// from a checkpoint (which keeps none) as well as from the start.
+type Order = (i64, Option<RowRange>, String);
+
 /// The replayed log of one table.
 #[derive(Clone, Debug)]
 pub(crate) struct TableState {
@@ -56,10 +60,9 @@ pub(crate) struct TableState {
     pub(crate) version: i64,
     /// The version of the latest checkpoint known of; −1 for none.
     pub(crate) checkpoint: i64,
-    /// Live files by the order of their commit.
-    live: BTreeMap<u64, LiveFile>,
-    order_of: BTreeMap<String, u64>,
-    next_order: u64,
+    /// Live files in the order that snapshots give them in.
+    live: BTreeMap<Order, LiveFile>,
+    order_of: BTreeMap<String, Order>,
     /// Removed files and when (ms since 1970), until their retention has passed.
     pub(crate) removed: BTreeMap<String, i64>,
     pub(crate) txns: BTreeMap<String, i64>,
@@ -74,7 +77,6 @@ impl TableState {
             checkpoint: -1,
             live: BTreeMap::new(),
             order_of: BTreeMap::new(),
-            next_order: 0,
             removed: BTreeMap::new(),
             txns: BTreeMap::new(),
         }
@@ -125,10 +127,10 @@ impl TableState {
         };
         let file = LakeFile { path, size, rows: stats.num_records, range: stats.range() };
         self.removed.remove(&add.path);
-        let order = *self.order_of.entry(add.path.clone()).or_insert_with(|| {
-            self.next_order += 1;
-            self.next_order
-        });
+        let order = (add.modification_time, file.range, add.path.clone());
+        if let Some(before) = self.order_of.insert(add.path.clone(), order.clone()) {
+            self.live.remove(&before);
+        }
         self.live.insert(order, LiveFile { name: add.path.clone(), stats: add.stats.clone(), file });
         Ok(())
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tributary_schemas::ids::{Partition, Seq, Timestamp};
 
 /// What lies between the smallest and the largest coordinate of a file of events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowRange {
     /// The smallest `_partition`.
     pub partition_min: Partition,

@@ -167,8 +167,7 @@ async fn models_and_their_updates_tell_an_absent_list_from_an_empty_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_and_inferences_have_their_columns() {
     let bps = |n| Bps::new(n).unwrap();
-    let split_bps =
-        SplitBps { contributors: bps(1), model: bps(2), node: bps(3), validators: bps(4), protocol: bps(9_990) };
+    let split_bps = SplitBps { contributors: bps(1), model: bps(2), node: bps(3), validators: bps(4), protocol: bps(9_990) };
     let data = PolicySet { scope: name("global"), split_bps, upstream_bps: bps(77) };
     let rows = rows_in(Table::Policies, EventData::PolicySet(data)).await;
     assert_eq!(payload_of(&rows), ["global", "1", "2", "3", "4", "9990", "77"]);

@@ -114,7 +114,12 @@ async fn an_upload_that_was_never_committed_is_swept_and_only_when_it_is_old() {
     let clock = ManualClock::new();
     let lake = lake_with(&store, LakeSettings::default(), &clock);
     indexer(&journal, &lake, small_rounds()).index_available().await.unwrap();
-    let rows = crate::rows_of(&journal.read(tributary_schemas::ids::Partition::new(0).unwrap(), journal.heads().iter().next().unwrap().1).await.unwrap());
+    let rows = crate::rows_of(
+        &journal
+            .read(tributary_schemas::ids::Partition::new(0).unwrap(), journal.heads().iter().next().unwrap().1)
+            .await
+            .unwrap(),
+    );
     let (table, rows) = rows.unwrap().remove(1);
     let file = crate::data_file::encode(table, &[rows], &lake.settings).unwrap().unwrap();
     lake.upload(table, &[file]).await.unwrap();

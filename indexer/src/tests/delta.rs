@@ -39,7 +39,10 @@ async fn delta_rs_sees_the_same_version_schema_files_and_transactions() {
         let state = theirs.snapshot().unwrap();
         let (schema, expected) = (state.snapshot().arrow_schema(), table.schema());
         for (theirs, ours) in schema.fields().iter().zip(expected.fields()) {
-            assert_eq!((theirs.name(), theirs.data_type(), theirs.is_nullable()), (ours.name(), ours.data_type(), ours.is_nullable()));
+            assert_eq!(
+                (theirs.name(), theirs.data_type(), theirs.is_nullable()),
+                (ours.name(), ours.data_type(), ours.is_nullable())
+            );
         }
         let files: BTreeSet<String> =
             state.log_data().iter().map(|file| format!("lake/{}/{}", table.name(), file.path())).collect();

@@ -71,6 +71,11 @@ async fn speed_of_small_rounds() {
         took.push(began.elapsed().as_micros());
     }
     took.sort_unstable();
-    println!("rounds of 200 events: median {} us, p99 {} us, max {} us", took[took.len() / 2], took[took.len() * 99 / 100], took[took.len() - 1]);
+    println!(
+        "rounds of 200 events: median {} us, p99 {} us, max {} us",
+        took[took.len() / 2],
+        took[took.len() * 99 / 100],
+        took[took.len() - 1]
+    );
     seal(&journal, 0, &[attribution(1, 8)]).await;
 }

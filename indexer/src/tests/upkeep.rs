@@ -82,22 +82,16 @@ async fn a_table_opened_from_its_checkpoint_is_the_table_replayed_from_the_start
         lake.keep_up(Table::Attributions).await.unwrap();
     }
     let replayed = lake.snapshot(Table::Attributions).await.unwrap();
-    let names: Vec<String> =
-        store.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
+    let names: Vec<String> = store.list(None).map_ok(|o| o.location.to_string()).try_collect().await.unwrap();
     assert!(names.iter().filter(|n| n.contains("attributions") && n.ends_with(".checkpoint.parquet")).count() >= 2);
     let opened = Lake::open(Arc::clone(&store)).snapshot(Table::Attributions).await.unwrap();
     assert_eq!((opened.version, &opened.txns), (replayed.version, &replayed.txns));
-    let sorted = |files: &[crate::LakeFile]| {
-        let mut files = files.to_vec();
-        files.sort_by_key(|f| f.path.to_string());
-        files
-    };
-    assert_eq!(sorted(&opened.files), sorted(&replayed.files));
+    assert_eq!(opened.files, replayed.files);
     // With old commits swept it still is.
     clock.advance_seconds(10_000);
     assert!(lake.sweep_log(Table::Attributions).await.unwrap() > 10);
     let opened = Lake::open(Arc::clone(&store));
-    assert_eq!(sorted(&opened.snapshot(Table::Attributions).await.unwrap().files), sorted(&replayed.files));
+    assert_eq!(opened.snapshot(Table::Attributions).await.unwrap().files, replayed.files);
     compare(&journal, &opened, &journal.heads()).await.unwrap();
     assert_eq!(opened.check_digests(Table::Attributions).await.unwrap(), []);
 }
@@ -116,8 +110,8 @@ async fn after_an_hour_of_rounds_a_second_a_table_has_few_files_and_a_short_log(
     assert_eq!(snapshot.rows(), 3_600);
     assert!(snapshot.files.len() < 64, "{} files", snapshot.files.len());
     clock.advance_seconds(7_200);
-    lake.sweep_removed(Table::Settled).await.unwrap();
-    lake.sweep_log(Table::Settled).await.unwrap();
+    // One sweep is bounded; a few of them are through.
+    while lake.sweep_removed(Table::Settled).await.unwrap() + lake.sweep_log(Table::Settled).await.unwrap() > 0 {}
     let objects = store.list(None).try_collect::<Vec<_>>().await.unwrap().len();
     assert!(objects < 600, "{objects} objects");
     assert_eq!(texts(&Lake::open(store), Table::Settled, "inference_id").await.len(), 3_600);
