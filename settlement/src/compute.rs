@@ -18,15 +18,13 @@ use crate::parts::{APPLICATION, Part, Parts};
 use crate::record::EpochRecord;
 use crate::tables::{self, account, wei};
 
-/// So many complete parts of an epoch are kept between computing and writing; a larger epoch is computed again instead.
-const PARTS_KEPT_MAX: usize = 3;
-
 /// Computes epochs and writes their tables.
 #[derive(Clone)]
 pub(crate) struct Computer {
     pub(crate) lake: Arc<Lake>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) window: usize,
+    pub(crate) parts_kept_max: usize,
     pub(crate) metrics: Metrics,
 }
 
@@ -52,9 +50,10 @@ impl Computer {
         let session = self.engine.session_unlimited(&record.cut).await?;
         let before = cumulative_before(&session, record).await?;
         let parts = Parts::new(record.number);
-        let mut keep = Keep { tally: Tally::new(before, ceilings), parts, kept: Some(Vec::new()) };
+        let (tally, kept) = (Tally::new(before, ceilings), Some(Vec::new()));
+        let mut keep = Keep { tally, parts, kept, kept_max: self.parts_kept_max };
         self.settle_all(&session, link, &mut keep).await?;
-        let Keep { tally, parts, mut kept } = keep;
+        let Keep { tally, parts, mut kept, .. } = keep;
         let closed = tally.close(record)?;
         if let Some(kept) = &mut kept {
             kept.push(parts.finish()?);
@@ -158,6 +157,7 @@ struct Keep {
     tally: Tally,
     parts: Parts,
     kept: Option<Vec<Part>>,
+    kept_max: usize,
 }
 
 impl Take for Keep {
@@ -166,7 +166,7 @@ impl Take for Keep {
         let Some(kept) = &mut self.kept else { return Ok(()) };
         if let Some(part) = self.parts.add(due, lines)? {
             kept.push(part);
-            if kept.len() > PARTS_KEPT_MAX {
+            if kept.len() > self.kept_max {
                 self.kept = None;
             }
         }

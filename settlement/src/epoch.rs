@@ -66,7 +66,7 @@ impl Settlement {
     ) -> Self {
         let metrics = Metrics::default();
         let window = settings.window_inferences.max(1);
-        let computer = Computer { lake, engine, window, metrics: metrics.clone() };
+        let computer = Computer { lake, engine, window, parts_kept_max: settings.parts_kept_max, metrics: metrics.clone() };
         Self { records: EpochRecords::new(store, metrics.clone()), journal, certificates, computer, clock, settings, metrics }
     }
 

@@ -295,7 +295,7 @@ impl EpochRow {
 
     /// The first column in which another row differs: its name, the value here, the value there.
     pub fn difference(&self, other: &Self) -> Option<(&'static str, String, String)> {
-        let columns: [(&'static str, fn(&Self) -> String); 11] = [
+        let columns: [Column; 11] = [
             ("epoch", |row| row.epoch.to_string()),
             ("cut", |row| row.cut.to_string()),
             ("closed_at", |row| row.closed_at.to_string()),
@@ -308,11 +308,13 @@ impl EpochRow {
             ("cumulative_total", |row| row.cumulative_total.to_string()),
             ("root", |row| format!("{:#x}", row.root)),
         ];
-        let differs =
-            |(name, of): &(&'static str, fn(&Self) -> String)| (of(self) != of(other)).then(|| (*name, of(self), of(other)));
+        let differs = |(name, of): &Column| (of(self) != of(other)).then(|| (*name, of(self), of(other)));
         columns.iter().find_map(differs)
     }
 }
+
+/// A column: its name and its value as text.
+type Column = (&'static str, fn(&EpochRow) -> String);
 
 fn text<T: std::fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)

@@ -24,6 +24,8 @@ pub mod records;
 pub mod replay;
 pub mod settings;
 mod tables;
+#[cfg(test)]
+mod tests;
 pub mod verify;
 
 pub use epoch::{SettleOutcome, SettleRequest, Settlement};

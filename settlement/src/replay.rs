@@ -77,11 +77,11 @@ impl State {
     /// What is due now that everything up to a cut is folded, `previous` being the cut of the epoch before.
     pub fn due(&self, previous: &Cut) -> DueEpoch<'_> {
         let registry = self.registry();
-        let is_due = |(id, inference): &(&Box<str>, &Inference)| {
+        let is_due = |id: &str, inference: &Inference| {
             let (partition, seq) = inference.at;
             previous.covers(partition, seq) || self.is_complete(id, inference)
         };
-        let due = self.open.iter().filter(is_due).map(|(id, _)| &**id).collect();
+        let due = self.open.iter().filter(|(id, inference)| is_due(id, inference)).map(|(id, _)| &**id).collect();
         DueEpoch { state: self, registry, due }
     }
 
@@ -107,21 +107,17 @@ impl State {
     }
 
     fn registry(&self) -> Registry {
-        let model = |(id, (owner, parents)): (&Box<str>, &(Address, Vec<Box<str>>))| Model {
+        let models = self.models.iter().map(|(id, (owner, parents))| Model {
             model_id: id.clone(),
             owner: *owner,
             parents: parents.clone(),
-        };
+        });
+        let models = Models::new(models.collect());
         let mut policies = Policies::default();
         for (scope, policy) in &self.policies {
             policies.set(scope, *policy);
         }
-        Registry {
-            models: Models::new(self.models.iter().map(model).collect()),
-            contributions: self.contributions.clone(),
-            reviews: self.reviews.clone(),
-            policies,
-        }
+        Registry { models, contributions: self.contributions.clone(), reviews: self.reviews.clone(), policies }
     }
 }
 

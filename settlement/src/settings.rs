@@ -20,6 +20,9 @@ pub struct Settings {
     pub poll_every: Duration,
     /// How many inferences are looked up at a time with their attributions; bounds the memory of a large epoch.
     pub window_inferences: usize,
+    /// How many parts of 250,000 lines each are kept in memory between computing an epoch and writing it; a larger epoch is
+    /// computed a second time instead.
+    pub parts_kept_max: usize,
 }
 
 impl Settings {
@@ -35,6 +38,7 @@ impl Settings {
             wait_max: Duration::from_secs(60),
             poll_every: Duration::from_millis(20),
             window_inferences: 100_000,
+            parts_kept_max: 3,
         }
     }
 }

@@ -208,7 +208,10 @@ impl Stored {
     }
 }
 
-type Read<R> = fn(Columns<'_>) -> Result<Vec<(Box<str>, R)>, SettlementError>;
+/// Rows, each with its inference.
+type Keyed<R> = Vec<(Box<str>, R)>;
+
+type Read<R> = fn(Columns<'_>) -> Result<Keyed<R>, SettlementError>;
 
 /// Rows with their inference, in the order of the inferences.
 struct Rows<R> {
@@ -252,7 +255,7 @@ impl<R> Rows<R> {
     }
 }
 
-fn read_settled(columns: Columns<'_>) -> Result<Vec<(Box<str>, (u128, bool))>, SettlementError> {
+fn read_settled(columns: Columns<'_>) -> Result<Keyed<(u128, bool)>, SettlementError> {
     let (ids, fees, attributed) = (columns.texts("inference_id")?, columns.amounts("fee")?, columns.booleans("attributed")?);
     let row = |i: usize| Ok((ids.value(i).into(), (wei("settled.fee", fees.value(i))?, attributed.value(i))));
     (0..columns.0.num_rows()).map(row).collect()
@@ -262,7 +265,7 @@ fn role(table: &str, text: &str) -> Result<Role, SettlementError> {
     Role::parse(text).ok_or_else(|| SettlementError::difference(format!("table {table}"), format!("it holds the role {text:?}")))
 }
 
-fn read_lines(columns: Columns<'_>) -> Result<Vec<(Box<str>, StoredLine)>, SettlementError> {
+fn read_lines(columns: Columns<'_>) -> Result<Keyed<StoredLine>, SettlementError> {
     let (ids, roles, accounts) = (columns.texts("inference_id")?, columns.texts("role")?, columns.texts("account")?);
     let (amounts, contributions) = (columns.amounts("amount")?, columns.texts("contribution_id")?);
     let models = columns.texts("model_id")?;

@@ -1,6 +1,5 @@
 //! One event, from its bytes to the blob.
 
-use arrow::array::AsArray;
 use serde::Serialize;
 use tributary_journal::{Header, SealedBatch, merkle};
 use tributary_schemas::event::EventType;

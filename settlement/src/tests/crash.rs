@@ -1,0 +1,141 @@
+//! A job that dies before any of its writes, or whose writes are done but not answered.
+
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
+};
+
+use super::stack::{Stack, epoch, memory};
+use super::world::edge;
+use crate::SettleRequest;
+
+/// A store that lets so many writes pass, and then none.
+#[derive(Debug)]
+struct Dying {
+    inner: Arc<dyn ObjectStore>,
+    writes_left: AtomicI64,
+    /// Whether the write that kills is carried out nevertheless.
+    answers_lost: bool,
+}
+
+impl fmt::Display for Dying {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("dying")
+    }
+}
+
+fn dead() -> object_store::Error {
+    object_store::Error::Generic { store: "dying", source: "the store is dead".into() }
+}
+
+impl Dying {
+    /// Whether this write is carried out, and whether it is answered.
+    fn write(&self) -> (bool, bool) {
+        let left = self.writes_left.fetch_sub(1, Ordering::SeqCst);
+        (left > 0 || (left == 0 && self.answers_lost), left > 0)
+    }
+
+    fn alive(&self) -> Result<()> {
+        if self.writes_left.load(Ordering::SeqCst) >= 0 { Ok(()) } else { Err(dead()) }
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Dying {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let (carried_out, answered) = self.write();
+        if !carried_out {
+            return Err(dead());
+        }
+        let result = self.inner.put_opts(location, payload, opts).await;
+        if answered { result } else { Err(dead()) }
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.alive()?;
+        self.inner.put_multipart_opts(location, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.alive()?;
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.alive()?;
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.alive()?;
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.alive()?;
+        self.inner.copy_opts(from, to, options).await
+    }
+}
+
+/// The store of a world whose first epoch is settled and whose second lies there.
+async fn prepared(number: u32) -> Arc<dyn ObjectStore> {
+    let (world, store) = (edge(number), memory());
+    let stack = Stack::open(Arc::clone(&store), tributary_schemas::ids::PartitionCount::new(2)).await;
+    stack.take(&world.epochs[0]).await;
+    stack.settle().await.unwrap();
+    stack.take(&world.epochs[1]).await;
+    store
+}
+
+/// Kills the job at its k-th write for every k until it survives; each time the next job ends with the expected tables.
+async fn dies_at_every_write(number: u32, answers_lost: bool) {
+    let mut closed_by_the_dead = 0;
+    for writes in 0_i64.. {
+        assert!(writes < 200, "a job has a bounded number of writes");
+        let store = prepared(number).await;
+        let dying = Dying { inner: Arc::clone(&store), writes_left: AtomicI64::new(writes), answers_lost };
+        let dying = Stack::open(Arc::new(dying), None).await;
+        let job = dying.settlement();
+        let died = tokio::select! {
+            ended = job.settle(SettleRequest::default()) => ended.is_err(),
+            () = tokio::time::sleep(std::time::Duration::from_secs(3)) => true,
+        };
+        let after = Stack::open(store, None).await;
+        let outcome = after.settle().await.unwrap();
+        assert_eq!(outcome.epoch.epoch, 2, "killed at write {writes}");
+        closed_by_the_dead += i32::from(!outcome.closed);
+        assert_eq!(after.outcome(epoch(2)).await, edge(number).expected(2), "killed at write {writes}");
+        after.verify().await.unwrap_or_else(|e| panic!("killed at write {writes}: {e}"));
+        if !died {
+            break;
+        }
+    }
+    assert!(closed_by_the_dead > 1, "some jobs died after their record");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_killed_before_any_of_its_writes_is_completed_by_the_next() {
+    dies_at_every_write(7, false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_killed_after_any_of_its_writes_is_completed_by_the_next() {
+    dies_at_every_write(8, true).await;
+}
