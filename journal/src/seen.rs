@@ -63,7 +63,7 @@ impl SeenIndex {
         std::fs::create_dir_all(directory).map_err(|e| JournalError::retry(directory.display().to_string(), e))?;
         let db = match open_db(directory, &horizons) {
             Ok(db) => db,
-            Err(error) if error.kind() == ErrorKind::Corruption => {
+            Err(error) if is_damage(&error) => {
                 DB::destroy(&Options::default(), directory).map_err(unusable)?;
                 open_db(directory, &horizons).map_err(unusable)?
             }
@@ -195,6 +195,11 @@ fn options(horizons: Horizons) -> Options {
         if expired == Some(true) { Decision::Remove } else { Decision::Keep }
     });
     options
+}
+
+/// A damaged file, or one that is missing among the others.
+fn is_damage(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::Corruption || error.to_string().contains("No such file or directory")
 }
 
 fn failure(partition: Partition, error: rocksdb::Error) -> JournalError {

@@ -107,7 +107,8 @@ async fn what_a_crash_left_is_never_listed_and_cleared_by_a_later_start() {
     let staging = store.root.join(STAGING);
     for (name, age) in [("1-1", 2 * 60 * 60), ("1-2", 60)] {
         let file = File::create(staging.join(name)).unwrap();
-        file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+        let now = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(now - Duration::from_secs(age)).unwrap();
     }
     let listed = store.list_with_delimiter(None).await.unwrap();
     assert_eq!((names(&store).await, listed.common_prefixes, listed.objects.len()), (vec!["kept".to_owned()], vec![], 1));
