@@ -51,3 +51,37 @@ pub enum LogError {
     #[error("the event log is closed")]
     Closed,
 }
+
+impl LogError {
+    /// Every code, listed in docs/errors.md.
+    pub const CODES: &[&str] =
+        &["log_not_available", "log_refused", "log_in_use", "log_out_of_range", "log_damaged", "log_closed"];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "log_not_available",
+            Self::Reject { .. } => "log_refused",
+            Self::InUse { .. } => "log_in_use",
+            Self::OutOfRange { .. } => "log_out_of_range",
+            Self::Corrupt { .. } => "log_damaged",
+            Self::Closed => "log_closed",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_code_is_documented() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+        let section = docs.split("\n## ").find(|section| section.starts_with("The log\n")).unwrap();
+        for code in LogError::CODES {
+            assert!(section.contains(&format!("| `{code}` |")), "docs/errors.md lacks {code}");
+        }
+        assert!(LogError::CODES.contains(&LogError::Closed.code()));
+    }
+}

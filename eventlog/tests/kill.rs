@@ -54,7 +54,8 @@ async fn child_appends_until_it_is_killed() {
         let (log, key) = (Arc::clone(&log), format!("writer-{writer}"));
         let mut next = held.get(&key).and_then(|numbers| numbers.last()).map_or(0, |last| last + 1);
         writers.push(tokio::spawn(async move {
-            loop {
+            // Ends with the process: nobody closes this log.
+            while next < u64::MAX {
                 let record = |number: u64| {
                     let value = [&number.to_be_bytes()[..], &[7; 300]].concat();
                     Record { key: Bytes::from(key.clone()), value: Bytes::from(value) }

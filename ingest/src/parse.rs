@@ -89,6 +89,10 @@ fn event_at(block: &Block, byte: usize) -> usize {
     match &block.events {
         Events::One => 0,
         Events::At(spans) => spans.iter().take_while(|span| span.end <= byte).count(),
-        Events::Lines => lines(&block.bytes[..byte]).count().saturating_sub(1),
+        Events::Lines => {
+            let before = &block.bytes[..byte];
+            let line = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            lines(&before[..line]).count()
+        }
     }
 }
