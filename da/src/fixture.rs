@@ -1,4 +1,4 @@
-//! What the tests of this stage stand on: a journal in memory, a clock that stands still, a store that fails.
+//! What the tests of this stage stand on: a journal in memory, a slow clock, a store that fails.
 #![allow(clippy::unwrap_used)]
 
 use std::fmt;
@@ -25,10 +25,10 @@ use crate::local::LocalDa;
 use crate::publisher::Publisher;
 use crate::settings::Settings;
 
-/// A clock that moves only when told.
-pub struct StillClock(AtomicI64);
+/// A clock that moves when told, and a microsecond whenever it is read, so that no two certificates are alike.
+pub struct SlowClock(AtomicI64);
 
-impl StillClock {
+impl SlowClock {
     pub fn new() -> Arc<Self> {
         Arc::new(Self(AtomicI64::new(1_790_000_000_000_000)))
     }
@@ -38,9 +38,9 @@ impl StillClock {
     }
 }
 
-impl Clock for StillClock {
+impl Clock for SlowClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(self.0.load(Ordering::SeqCst)).unwrap()
+        Timestamp::from_micros(self.0.fetch_add(1, Ordering::SeqCst)).unwrap()
     }
 }
 
@@ -53,6 +53,8 @@ pub enum Fault {
     DiesAfter(u64),
     /// Every third put is written but its answer lost; every fourth get fails once.
     LosesAnswers,
+    /// By this seed, calls take longer or shorter and some answers of puts are lost.
+    Unruly(u64),
     None,
 }
 
@@ -77,8 +79,20 @@ impl Faulty {
         match self.fault {
             Fault::DiesBefore(put) => self.puts() >= put,
             Fault::DiesAfter(put) => self.puts() > put,
-            Fault::LosesAnswers | Fault::None => false,
+            Fault::LosesAnswers | Fault::Unruly(_) | Fault::None => false,
         }
+    }
+}
+
+impl Faulty {
+    /// Lets others go first a few times; a number by seed and call for further decisions.
+    async fn dawdle(&self, call: u64) -> u64 {
+        let Fault::Unruly(seed) = self.fault else { return 0 };
+        let drawn = keccak256([seed.to_be_bytes(), call.to_be_bytes()].concat());
+        for _ in 0..drawn[0] % 6 {
+            tokio::task::yield_now().await;
+        }
+        u64::from(drawn[1])
     }
 }
 
@@ -109,8 +123,10 @@ impl ObjectStore for Faulty {
             Fault::DiesBefore(put) if number >= put => return Err(lost()),
             _ => {}
         }
+        let drawn = self.dawdle(2 * number).await;
         let answer = self.behind.put_opts(location, payload, opts).await;
         match self.fault {
+            Fault::Unruly(_) if drawn % 8 == 1 => Err(lost()),
             Fault::DiesAfter(put) if number >= put => Err(lost()),
             Fault::LosesAnswers if number.is_multiple_of(3) => Err(lost()),
             _ => answer,
@@ -130,6 +146,7 @@ impl ObjectStore for Faulty {
         if self.dead() || (self.fault == Fault::LosesAnswers && number.is_multiple_of(4)) {
             return Err(lost());
         }
+        self.dawdle(2 * number + 1).await;
         self.behind.get_opts(location, options).await
     }
 
@@ -157,12 +174,12 @@ impl ObjectStore for Faulty {
 pub struct World {
     pub store: Arc<dyn ObjectStore>,
     pub journal: Arc<Journal>,
-    pub clock: Arc<StillClock>,
+    pub clock: Arc<SlowClock>,
 }
 
 impl World {
     pub async fn new(partitions: u32) -> Self {
-        let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), StillClock::new());
+        let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), SlowClock::new());
         let count = PartitionCount::new(partitions).unwrap();
         let journal = Journal::open(Arc::clone(&store), Some(count), clock.clone() as Arc<dyn Clock>).await.unwrap();
         Self { store, journal, clock }
