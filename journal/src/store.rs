@@ -1,6 +1,5 @@
 //! The journal on object storage: put-if-absent, read, tail.
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,15 +14,19 @@ use tributary_schemas::ids::{Clock, Partition, PartitionCount, Seq};
 
 use crate::batch::SealedBatch;
 use crate::error::JournalError;
-use crate::genesis::{DeploymentId, Genesis, GenesisError};
+use crate::genesis::{DeploymentId, Genesis};
 use crate::header::Header;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::settings::Settings;
 
+mod birth;
+mod chain;
 mod discovery;
+mod headers;
 
-/// Headers kept in memory, so that a reader that goes forward sees each chain link checked without another request.
-const HEADERS_CACHED_MAX: usize = 4096;
+use birth::{found_genesis, read_genesis};
+use chain::{check_follows, check_link};
+use headers::HeaderCache;
 
 /// Partitions looked at together when the journal is opened.
 const DISCOVERIES_AT_ONCE: usize = 8;
@@ -44,12 +47,6 @@ struct Lane {
     head: watch::Sender<Option<Header>>,
     /// Held by the one reader that asks the store for newer batches.
     refreshing: tokio::sync::Mutex<()>,
-}
-
-#[derive(Default)]
-struct HeaderCache {
-    by_place: HashMap<(Partition, Seq), Header>,
-    oldest_first: VecDeque<(Partition, Seq)>,
 }
 
 /// What lies under the name of a batch that could not be written with certainty.
@@ -307,7 +304,7 @@ impl Journal {
     /// As [`Self::read`].
     pub async fn header(&self, partition: Partition, seq: Seq) -> Result<Header, JournalError> {
         self.lane(partition)?;
-        if let Some(header) = self.headers.lock().by_place.get(&(partition, seq)) {
+        if let Some(header) = self.headers.lock().get(partition, seq) {
             return Ok(header.clone());
         }
         match self.load_header(partition, seq).await? {
@@ -359,7 +356,7 @@ impl Journal {
 
     fn check_with_cached(&self, header: &Header) -> Result<(), JournalError> {
         let Some(before) = header.seq.previous() else { return check_link(None, header) };
-        match self.headers.lock().by_place.get(&(header.partition, before)) {
+        match self.headers.lock().get(header.partition, before) {
             Some(previous) => check_link(Some(previous), header),
             None => Ok(()),
         }
@@ -387,16 +384,7 @@ impl Journal {
     }
 
     fn remember(&self, header: Header) {
-        let mut cache = self.headers.lock();
-        let place = (header.partition, header.seq);
-        if cache.by_place.insert(place, header).is_none() {
-            cache.oldest_first.push_back(place);
-        }
-        if cache.oldest_first.len() > HEADERS_CACHED_MAX
-            && let Some(oldest) = cache.oldest_first.pop_front()
-        {
-            cache.by_place.remove(&oldest);
-        }
+        self.headers.lock().insert(header);
     }
 
     fn lane(&self, partition: Partition) -> Result<&Lane, JournalError> {
@@ -421,38 +409,6 @@ fn partition_folder(partition: Partition) -> String {
     format!("journal/p-{:05}", partition.get())
 }
 
-/// Whether a batch may come after this head, in this journal.
-fn check_follows(genesis: &Genesis, head: Option<&Header>, header: &Header) -> Result<(), JournalError> {
-    let refused = |reason: String| {
-        let (partition, seq) = (header.partition, header.seq);
-        Err(JournalError::Refused(format!("batch {seq} of partition {partition} cannot be appended: {reason}")))
-    };
-    if header.deployment != genesis.deployment {
-        return refused(format!("it belongs to deployment {}", header.deployment));
-    }
-    let expected = head.map_or(Seq::FIRST, |head| head.seq.next());
-    if header.seq != expected {
-        return refused(format!("the next is {expected}"));
-    }
-    check_link(head, header).or_else(|error| refused(error.to_string()))
-}
-
-/// Whether a header continues the one before it.
-fn check_link(previous: Option<&Header>, header: &Header) -> Result<(), JournalError> {
-    let rules = match previous {
-        None => vec![(header.previous_hash.is_zero(), "it does not begin the chain")],
-        Some(previous) => vec![
-            (header.previous_hash == previous.hash(), "its previous hash is not the hash of the header before it"),
-            (header.first_offset == previous.next_offset, "its offsets do not go on where the batch before it ends"),
-            (header.sealed_at >= previous.sealed_at, "it is sealed before the batch before it"),
-        ],
-    };
-    match rules.iter().find(|(holds, _)| !holds) {
-        None => Ok(()),
-        Some((_, reason)) => Err(JournalError::corrupt(batch_path(header.partition, header.seq).to_string(), reason)),
-    }
-}
-
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Bytes>, JournalError> {
     let bytes = match store.get(path).await {
         Ok(found) => found.bytes().await,
@@ -462,34 +418,6 @@ async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Bytes>, Jour
         Ok(bytes) => Ok(Some(bytes)),
         Err(object_store::Error::NotFound { .. }) => Ok(None),
         Err(error) => Err(JournalError::store(path, &error)),
-    }
-}
-
-async fn read_genesis(store: &dyn ObjectStore) -> Result<Option<Genesis>, JournalError> {
-    let Some(bytes) = get(store, &genesis_path()).await? else { return Ok(None) };
-    Genesis::decode(&bytes).map(Some).map_err(|error| match error {
-        GenesisError::Format(_) => JournalError::Refused(format!("{}: {error}", genesis_path())),
-        GenesisError::Damaged(reason) => JournalError::corrupt(genesis_path().to_string(), reason),
-    })
-}
-
-/// Writes the genesis record unless there is one, and gives the one that is there afterwards.
-async fn found_genesis(store: &dyn ObjectStore, born: &Genesis, settings: &Settings) -> Result<Genesis, JournalError> {
-    let mut attempt = 0;
-    loop {
-        let put = store.put_opts(&genesis_path(), born.encode().into(), PutMode::Create.into()).await;
-        attempt += 1;
-        match (put, read_genesis(store).await) {
-            (_, Ok(Some(genesis))) => return Ok(genesis),
-            (_, Err(error)) if !error.is_retry() || attempt >= settings.put_attempts_max => return Err(error),
-            (Err(error), _) if attempt >= settings.put_attempts_max => {
-                return Err(JournalError::store(&genesis_path(), &error));
-            }
-            (Ok(_), Ok(None)) if attempt >= settings.put_attempts_max => {
-                return Err(JournalError::retry(genesis_path().to_string(), "it is not there after it was written"));
-            }
-            _ => back_off(settings, attempt).await,
-        }
     }
 }
 

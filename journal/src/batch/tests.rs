@@ -237,7 +237,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn any_events_make_a_batch_that_is_read_back(events in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..60)) {
+    fn any_events_make_a_batch_that_is_read_back(
+        events in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 0..60),
+    ) {
         let events: Vec<Bytes> = events.into_iter().map(Bytes::from).collect();
         let batch = SealedBatch::seal(contents(events.clone(), None)).unwrap();
         let decoded = SealedBatch::decode(batch.encoded.clone()).unwrap();

@@ -86,7 +86,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn every_proof_verifies_and_any_flipped_bit_fails(count in 1_u32..200, pick in any::<prop::sample::Index>(), bit in any::<prop::sample::Index>()) {
+    fn every_proof_verifies_and_any_flipped_bit_fails(
+        count in 1_u32..200,
+        pick in any::<prop::sample::Index>(),
+        bit in any::<prop::sample::Index>(),
+    ) {
         let leaves = numbered(count);
         let tree = Tree::new(leaves.clone());
         for (index, leaf) in leaves.iter().enumerate() {

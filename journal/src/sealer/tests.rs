@@ -8,7 +8,7 @@ use tributary_schemas::ids::PartitionCount;
 use tributary_schemas::protobuf;
 
 use super::*;
-use crate::simulation::{HandClock, MemoryLog, event};
+use crate::simulation::{FaultyStore, HandClock, MemoryLog, event};
 
 mod race;
 
@@ -45,6 +45,13 @@ impl Process {
         let born_with = Some(log.partition_count());
         let journal = Journal::open_with(store, born_with, clock.clone(), settings.clone()).await.unwrap();
         let sealer = Sealer::new(journal.clone(), log, seen, clock.clone(), settings);
+        Self { journal, sealer, clock }
+    }
+
+    /// Another sealer of the same process: one journal, one index, one clock.
+    fn second_sealer(&self, log: &Arc<MemoryLog>, seen: &SeenIndex, settings: &Settings) -> Self {
+        let (journal, clock) = (self.journal.clone(), self.clock.clone());
+        let sealer = Sealer::new(journal.clone(), log.clone(), seen.clone(), clock.clone(), settings.clone());
         Self { journal, sealer, clock }
     }
 
@@ -266,4 +273,28 @@ async fn a_sealer_that_was_overtaken_and_whose_log_was_released_goes_on() {
     let sealed: Vec<String> = a.batches(P0).await.into_iter().flat_map(|(_, ids)| ids).collect();
     assert_eq!(sealed.len(), 13);
     assert_eq!(sealed.iter().filter(|id| *id == "always").count(), 1);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_told_and_waited_for() {
+    let (folder, store, log) = (tempfile::tempdir().unwrap(), FaultyStore::new(1), MemoryLog::new(1));
+    let settings = Settings { batch_age_max: Duration::ZERO, ..settings() };
+    let process = Process::start(store.clone(), log.clone(), folder.path(), settings).await;
+    store.set_faults(2000);
+    put(&log, &["a", "b"]).await;
+    assert!(process.sealer.seal_available().await.unwrap_err().is_retry());
+    let state = process.sealer.state();
+    assert!(!state[0].stopped && state[0].error.is_some(), "{state:?}");
+    let shutdown = CancellationToken::new();
+    let running = tokio::spawn({
+        let (sealer, shutdown) = (process.sealer.clone(), shutdown.clone());
+        async move { sealer.run(shutdown).await }
+    });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    store.set_faults(0);
+    process.journal.wait_beyond(partition(P0), None).await.unwrap();
+    shutdown.cancel();
+    running.await.unwrap();
+    assert_eq!(process.batches(P0).await, [(2, ids(&["a", "b"]))]);
+    assert_eq!(process.sealer.state()[0].error, None);
 }

@@ -9,7 +9,6 @@ use tributary_eventlog::{LoggedRecord, Record};
 
 use super::*;
 use crate::header::Header;
-use crate::simulation::FaultyStore;
 
 /// Set `SEED` to look at one alone.
 const SEEDS: u64 = 500;
@@ -66,6 +65,10 @@ async fn world(seed: u64, indexes: &[SeenIndex; 2], tally: &mut Tally) {
     };
     let start = |index: usize| Process::with_index(store.clone(), log.clone(), indexes[index].clone(), settings.clone());
     let mut processes = [start(0).await, start(1).await];
+    let one_process = seed.is_multiple_of(4);
+    if one_process {
+        processes[1] = processes[0].second_sealer(&log, &indexes[0], &settings);
+    }
     for _ in 0..chance.random_range(2..6) {
         for _ in 0..chance.random_range(0..12) {
             // Few ids, so that many repeat; some with another content.
@@ -80,7 +83,9 @@ async fn world(seed: u64, indexes: &[SeenIndex; 2], tally: &mut Tally) {
         if let Some(died) = died {
             tally.deaths += 1;
             tally.take(&processes[died]);
-            processes[died] = start(died).await;
+            if !one_process {
+                processes[died] = start(died).await;
+            }
         }
     }
     for process in &processes {
