@@ -55,3 +55,21 @@ async fn delta_rs_sees_the_same_version_schema_files_and_transactions() {
         }
     }
 }
+
+/// For a look with other programs: `LAKE_DIR=… cargo test --release -p tributary-indexer -- --ignored write_a_lake`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it leaves a lake behind"]
+async fn write_a_lake_for_other_programs() {
+    let folder = std::env::var("LAKE_DIR").unwrap();
+    let store = tributary_journal::storage::LocalStore::open(std::path::Path::new(&folder)).unwrap();
+    let settings = LakeSettings { checkpoint_commits: 4, compact_files_min: 3, ..LakeSettings::default() };
+    let lake = lake_with(&store, settings, &ManualClock::new());
+    let journal = journal(&store, 4).await;
+    seal_all(&journal, &flywheel(usize::MAX), 300_000).await;
+    let rounds = Settings { round_batches_max: 8, ..Settings::default() };
+    indexer(&journal, &lake, rounds).index_available().await.unwrap();
+    for table in Table::EVENT_TABLES {
+        lake.keep_up(*table).await.unwrap();
+        println!("{} {}", table.name(), lake.snapshot(*table).await.unwrap().rows());
+    }
+}
