@@ -12,6 +12,7 @@ use deltalake_core::kernel::{Add, Remove};
 use deltalake_core::logstore::{StorageConfig, default_logstore};
 use deltalake_core::protocol::checkpoints::create_checkpoint;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -130,6 +131,19 @@ fn column<'a, A: Array + 'static>(action: &'a StructArray, name: &'static str) -
     action.column_by_name(name).and_then(|c| c.as_any().downcast_ref()).ok_or(Problem::Shape(name))
 }
 
+/// A listing in the order of names. Replay counts on that order, and a local directory does not list in it.
+fn sorted(listing: BoxStream<'static, object_store::Result<ObjectMeta>>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+    let all = listing.collect::<Vec<_>>().map(|mut objects| {
+        objects.sort_by(|a, b| match (a, b) {
+            (Ok(a), Ok(b)) => a.location.cmp(&b.location),
+            // An error first: nothing after it is looked at.
+            (a, b) => a.is_ok().cmp(&b.is_ok()),
+        });
+        futures::stream::iter(objects)
+    });
+    all.into_stream().flatten().boxed()
+}
+
 /// Reads from the store, writes into memory: so the digest of a checkpoint is known before any byte of it is on the store.
 #[derive(Debug)]
 struct Capture {
@@ -182,11 +196,11 @@ impl ObjectStore for Capture {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        sorted(self.inner.list(prefix))
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        sorted(self.inner.list_with_offset(prefix, offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
