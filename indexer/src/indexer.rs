@@ -15,7 +15,7 @@ use tributary_schemas::tables::Table;
 
 use crate::error::{Kind, Result};
 use crate::lake::Lake;
-use crate::metrics::Metrics;
+use crate::metrics::RoundMetrics;
 use crate::round::{Done, Marks, Round, cut_of};
 use crate::settings::Settings;
 
@@ -48,12 +48,21 @@ pub struct Indexer {
     settings: Settings,
     rounds: AtomicUsize,
     last_error: Mutex<Option<String>>,
+    metrics: RoundMetrics,
 }
 
 impl Indexer {
     /// An indexer of a journal into a lake. The clock times its rounds.
     pub fn new(journal: Arc<Journal>, lake: Arc<Lake>, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { journal, lake, clock, settings, rounds: AtomicUsize::new(0), last_error: Mutex::default() })
+        Arc::new(Self {
+            journal,
+            lake,
+            clock,
+            settings,
+            rounds: AtomicUsize::new(0),
+            last_error: Mutex::default(),
+            metrics: RoundMetrics::default(),
+        })
     }
 
     /// The cut that every table of events has.
@@ -63,9 +72,9 @@ impl Indexer {
         IndexedCut::new(Arc::clone(&self.lake)).indexed().await
     }
 
-    /// What is counted, by the lake too.
-    pub fn metrics(&self) -> &Metrics {
-        self.lake.metrics()
+    /// What its rounds count; [`Lake::metrics`] has what the tables count.
+    pub fn metrics(&self) -> &RoundMetrics {
+        &self.metrics
     }
 
     /// Why the last round failed; `None` once one succeeded.
@@ -107,7 +116,7 @@ impl Indexer {
             // What a retry cannot mend needs a person; it is tried at the slowest pace until that person has been there.
             let mends_itself = matches!(error.kind(), Kind::Retry | Kind::Closed);
             let pause = jittered(self.settings.retry_pause_max, if mends_itself { failures } else { u32::MAX });
-            self.lake.metrics.retries.inc();
+            self.metrics.retries.inc();
             if mends_itself {
                 tracing::warn!(%error, failures, pause_ms = pause.as_millis(), "a round failed and is tried again");
             } else {
@@ -141,10 +150,10 @@ impl Indexer {
         let round = Round { journal: &self.journal, lake: &self.lake, settings: &self.settings, marks, heads, number };
         let done = round.run().await?;
         if done.committed {
-            self.lake.metrics.batches.inc_by(done.batches);
-            self.lake.metrics.events.inc_by(done.events);
+            self.metrics.batches.inc_by(done.batches);
+            self.metrics.events.inc_by(done.events);
             let took = Duration::from_micros(self.clock.now().micros().saturating_sub(began.micros()).unsigned_abs());
-            self.lake.metrics.round_seconds.observe(took.as_secs_f64());
+            self.metrics.round_seconds.observe(took.as_secs_f64());
             tracing::debug!(batches = done.batches, events = done.events, took_ms = took.as_millis(), "indexed");
         }
         Ok(done)

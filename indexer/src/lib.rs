@@ -32,6 +32,6 @@ mod tests;
 pub use error::{Error, Kind, Result};
 pub use indexer::{IndexedCut, Indexer};
 pub use lake::{Appended, Compacted, Difference, Lake, LakeFile, RowRange, Snapshot};
-pub use metrics::{Metrics, TableLabel};
+pub use metrics::{Metrics, RoundMetrics, TableLabel};
 pub use rows::rows_of;
 pub use settings::{LakeSettings, Settings};

@@ -14,8 +14,8 @@ pub struct TableLabel {
     pub table: &'static str,
 }
 
-/// Counters of the lake and of the indexer. Clones count together.
-#[derive(Clone, Debug)]
+/// Counters of the lake. Clones count together.
+#[derive(Clone, Debug, Default)]
 pub struct Metrics {
     /// Rows committed.
     pub rows: Family<TableLabel, Counter>,
@@ -33,6 +33,26 @@ pub struct Metrics {
     pub swept: Family<TableLabel, Counter>,
     /// Checkpoints written.
     pub checkpoints: Family<TableLabel, Counter>,
+}
+
+impl Metrics {
+    /// Makes them visible under `tributary_lake_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        let registry = registry.sub_registry_with_prefix("tributary_lake");
+        registry.register("rows", "Rows committed", self.rows.clone());
+        registry.register("bytes", "Bytes of data files committed", self.bytes.clone());
+        registry.register("commits", "Commits won", self.commits.clone());
+        registry.register("conflicts", "Commits whose version another writer took", self.conflicts.clone());
+        registry.register("files", "Live files", self.files.clone());
+        registry.register("compacted", "Files merged away", self.compacted.clone());
+        registry.register("swept", "Objects deleted after their retention", self.swept.clone());
+        registry.register("checkpoints", "Checkpoints written", self.checkpoints.clone());
+    }
+}
+
+/// Counters of the indexer's rounds. Clones count together.
+#[derive(Clone, Debug)]
+pub struct RoundMetrics {
     /// Batches indexed.
     pub batches: Counter,
     /// Events indexed.
@@ -43,17 +63,9 @@ pub struct Metrics {
     pub retries: Counter,
 }
 
-impl Default for Metrics {
+impl Default for RoundMetrics {
     fn default() -> Self {
         Self {
-            rows: Family::default(),
-            bytes: Family::default(),
-            commits: Family::default(),
-            conflicts: Family::default(),
-            files: Family::default(),
-            compacted: Family::default(),
-            swept: Family::default(),
-            checkpoints: Family::default(),
             batches: Counter::default(),
             events: Counter::default(),
             round_seconds: Histogram::new(exponential_buckets(0.005, 2.0, 14)),
@@ -62,18 +74,10 @@ impl Default for Metrics {
     }
 }
 
-impl Metrics {
+impl RoundMetrics {
     /// Makes them visible under `tributary_indexer_…`.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("tributary_indexer");
-        registry.register("rows", "Rows committed", self.rows.clone());
-        registry.register("bytes", "Bytes of data files committed", self.bytes.clone());
-        registry.register("commits", "Commits won", self.commits.clone());
-        registry.register("conflicts", "Commits whose version another writer took", self.conflicts.clone());
-        registry.register("files", "Live files", self.files.clone());
-        registry.register("compacted", "Files merged away", self.compacted.clone());
-        registry.register("swept", "Objects deleted after their retention", self.swept.clone());
-        registry.register("checkpoints", "Checkpoints written", self.checkpoints.clone());
         registry.register("batches", "Batches indexed", self.batches.clone());
         registry.register("events", "Events indexed", self.events.clone());
         registry.register("round_seconds", "Seconds of a round", self.round_seconds.clone());
