@@ -38,7 +38,7 @@ async fn speed_of_indexing_the_flywheel() {
             rows += snapshot.rows();
         }
         println!(
-            "run {round}: {} events, {batches} batches, {rows} rows, {bytes} bytes in {seconds:.3} s: {:.0} events/s, {:.0} rows/s",
+            "run {round}: {} events in {batches} batches, {rows} rows, {bytes} bytes: {:.0} events/s, {:.0} rows/s",
             events.len(),
             events.len() as f64 / seconds,
             rows as f64 / seconds
@@ -71,10 +71,5 @@ async fn speed_of_small_rounds() {
         took.push(began.elapsed().as_micros());
     }
     took.sort_unstable();
-    println!(
-        "rounds of 200 events: median {} us, p99 {} us",
-        took[took.len() / 2],
-        took[took.len() * 99 / 100],
-        took[took.len() - 1]
-    );
+    println!("rounds of 200 events: median {} us, p99 {} us", took[took.len() / 2], took[took.len() * 99 / 100]);
 }
