@@ -10,6 +10,9 @@ use tokio::process::{Child, Command};
 
 use crate::Outcome;
 
+/// The unit of CPU times in /proc: fixed at 100 for user space on Linux.
+const TICKS_PER_SECOND: f64 = 100.0;
+
 /// A running server.
 pub struct Server {
     child: Child,
@@ -122,7 +125,7 @@ impl Server {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields: Vec<&str> = stat.rsplit(')').next().ok_or("no stat")?.split_whitespace().collect();
         let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        Ok(ticks as f64 / TICKS_PER_SECOND)
     }
 
     /// Ends the server.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
+use serde_json::Value;
 
 /// The most lines of code of one source file; tests in `tests.rs` and in a final `mod tests` do not count.
 const FILE_LINES_MAX: usize = 400;
@@ -13,8 +13,19 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-fn metadata() -> Metadata {
-    MetadataCommand::new().manifest_path(root().join("Cargo.toml")).other_options(["--locked".to_owned()]).exec().unwrap()
+/// What `cargo metadata` says of each crate of the workspace: its name and the names of its product dependencies. Those of
+/// tests alone are free.
+fn crates() -> BTreeMap<String, BTreeSet<String>> {
+    let arguments = ["metadata", "--no-deps", "--locked", "--format-version", "1"];
+    let output = std::process::Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = |v: &Value| v["name"].as_str().unwrap().to_owned();
+    let product = |p: &Value| {
+        let dependencies = p["dependencies"].as_array().unwrap().iter();
+        dependencies.filter(|d| d["kind"].as_str() != Some("dev")).map(name).collect()
+    };
+    metadata["packages"].as_array().unwrap().iter().map(|p| (name(p), product(p))).collect()
 }
 
 /// The two columns of every row of the table under the line that starts with `header`.
@@ -32,35 +43,24 @@ fn table(header: &str) -> BTreeMap<String, BTreeSet<String>> {
     rows
 }
 
-/// Dependencies that the product has; those of tests alone are free.
-fn product_dependencies(package: &Package) -> BTreeSet<String> {
-    package.dependencies.iter().filter(|d| d.kind != DependencyKind::Development).map(|d| d.name.to_string()).collect()
-}
-
 #[test]
 fn every_crate_uses_exactly_the_stages_that_the_map_allows() {
     let allowed = table("| crate | may use |");
-    let metadata = metadata();
-    let members: Vec<&Package> = metadata.workspace_packages();
-    let names: BTreeSet<String> = members.iter().map(|p| p.name.to_string()).collect();
+    let crates = crates();
+    let names: BTreeSet<String> = crates.keys().cloned().collect();
     assert_eq!(allowed.keys().cloned().collect::<BTreeSet<_>>(), names, "the map and the workspace name other crates");
-    for package in members {
-        let used: BTreeSet<String> = product_dependencies(package).intersection(&names).cloned().collect();
-        assert_eq!(allowed[package.name.as_str()], used, "{}: the map (left) differs from Cargo.toml (right)", package.name);
+    for (name, dependencies) in crates {
+        let used: BTreeSet<String> = dependencies.intersection(&names).cloned().collect();
+        assert_eq!(allowed[&name], used, "{name}: the map (left) differs from Cargo.toml (right)");
     }
 }
 
 #[test]
 fn every_heavy_dependency_stays_in_its_home() {
-    let homes = table("| dependency | home |");
-    let metadata = metadata();
-    for (dependency, home) in homes {
-        let users: BTreeSet<String> = metadata
-            .workspace_packages()
-            .into_iter()
-            .filter(|p| product_dependencies(p).contains(&dependency))
-            .map(|p| p.name.to_string())
-            .collect();
+    let crates = crates();
+    for (dependency, home) in table("| dependency | home |") {
+        let users: BTreeSet<String> =
+            crates.iter().filter(|(_, used)| used.contains(&dependency)).map(|(name, _)| name.clone()).collect();
         assert_eq!(home, users, "{dependency}: the map (left) differs from the Cargo.tomls (right)");
     }
 }
