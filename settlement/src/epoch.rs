@@ -84,7 +84,7 @@ impl Settlement {
     /// configured ceiling. `NoSuchEpoch`: neither closed nor the next. `Difference`: what is stored is not what follows from
     /// the batches. `Retry`: a store did not answer. After each of them it may be run again.
     pub async fn settle(&self, request: SettleRequest) -> Result<SettleOutcome, SettlementError> {
-        let records = self.records.load().await?;
+        let records = self.load().await?;
         let latest = records.last().map(|record| record.number);
         self.metrics.latest_epoch.set(latest.map_or(0, Epoch::as_i64));
         self.complete(&records, request.dry_run).await?;
@@ -101,17 +101,24 @@ impl Settlement {
     /// # Errors
     /// As [`Self::settle`].
     pub async fn complete_closed(&self) -> Result<(), SettlementError> {
-        let records = self.records.load().await?;
+        let records = self.load().await?;
         self.complete(&records, false).await
+    }
+
+    /// All records. The tables are looked at first, since a record comes before its tables: so whatever other jobs do
+    /// meanwhile, tables without a record are a difference.
+    async fn load(&self) -> Result<Vec<EpochRecord>, SettlementError> {
+        let written = self.computer.written().await?;
+        let records = self.records.load().await?;
+        if written > records.last().map(|record| record.number) {
+            let what = format!("it has rows up to epoch {}, but records end before", written.map_or(0, Epoch::get));
+            return Err(SettlementError::difference("table epochs", what));
+        }
+        Ok(records)
     }
 
     async fn complete(&self, records: &[EpochRecord], dry_run: bool) -> Result<(), SettlementError> {
         let written = self.computer.written().await?;
-        let latest = records.last().map(|record| record.number);
-        if written > latest {
-            let what = format!("it has rows up to epoch {}, but records end before", written.map_or(0, Epoch::get));
-            return Err(SettlementError::difference("table epochs", what));
-        }
         for (i, record) in records.iter().enumerate().filter(|(_, record)| Some(record.number) > written) {
             if dry_run {
                 let what = format!(

@@ -185,14 +185,29 @@ impl From<QueryError> for SettlementError {
     }
 }
 
+/// From the stream of an answer.
 impl From<datafusion::error::DataFusionError> for SettlementError {
     fn from(error: datafusion::error::DataFusionError) -> Self {
-        Self::retry("a query over the lake", error)
+        QueryError::from(error).into()
     }
 }
 
 impl From<datafusion::arrow::error::ArrowError> for SettlementError {
     fn from(error: datafusion::arrow::error::ArrowError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SettlementError;
+
+    #[test]
+    fn every_code_is_listed_with_cause_and_cure() {
+        let page = include_str!("../../docs/errors.md");
+        let section = page.split("\n## ").find(|section| section.starts_with("Settlement\n")).unwrap_or_default();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let listed: Vec<&str> = rows.map(|(code, _)| code).collect();
+        assert_eq!(listed, SettlementError::CODES);
     }
 }

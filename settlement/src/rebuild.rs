@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tributary_da::Certificates;
 use tributary_indexer::lake::Lake;
@@ -58,6 +60,7 @@ pub async fn rebuild_from_journal(
 ) -> Result<RebuildReport, SettlementError> {
     let from = Journal::open(Arc::clone(&source), None, Arc::clone(&clock)).await?;
     let records = EpochRecords::new(Arc::clone(&source), Metrics::default()).load().await?;
+    check_target(&target).await?;
     let into = Journal::adopt(Arc::clone(&target), from.genesis().clone(), JournalSettings::default()).await?;
     let mut report = RebuildReport {
         deployment: from.genesis().deployment.to_string(),
@@ -89,6 +92,26 @@ pub async fn rebuild_from_journal(
         report.tables += 1;
     }
     Ok(report)
+}
+
+/// Where everything that follows from a journal lies, and the journal itself.
+const OURS: [&str; 4] = ["journal", "da", "lake", "settlement"];
+
+/// A target without a genesis record must hold nothing of a record: it would be taken for rebuilt. With one, it is an
+/// unfinished rebuild, or another deployment, which the journal refuses. Other files do not matter.
+async fn check_target(target: &Arc<dyn ObjectStore>) -> Result<(), SettlementError> {
+    let retry = |e: object_store::Error| SettlementError::retry("looking into the target", e);
+    match target.head(&tributary_journal::store::genesis_path()).await {
+        Ok(_) => return Ok(()),
+        Err(object_store::Error::NotFound { .. }) => {}
+        Err(error) => return Err(retry(error)),
+    }
+    for folder in OURS {
+        if let Some(object) = target.list(Some(&Path::from(folder))).try_next().await.map_err(retry)? {
+            return Err(SettlementError::Refused(format!("the target is not empty, it holds {}", object.location)));
+        }
+    }
+    Ok(())
 }
 
 /// The stages over one store.

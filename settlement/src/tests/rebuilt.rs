@@ -9,7 +9,7 @@ use tributary_schemas::tables::Table;
 
 use super::stack::{Stack, epoch, memory};
 use super::world::{edge, noon};
-use crate::{Silent, rebuild_from_journal};
+use crate::{SettlementError, Silent, rebuild_from_journal};
 
 /// All rows of a table, as sorted text.
 async fn rows(stack: &Stack, table: Table) -> Vec<String> {
@@ -52,6 +52,21 @@ async fn a_rebuild_has_the_same_tables_roots_and_objects_and_can_be_begun_again(
     for table in Table::ALL {
         assert_eq!(rows(&rebuilt, *table).await, rows(&stack, *table).await, "{}", table.name());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_holds_something_else_is_refused() {
+    let (source, other) = (Stack::new(2).await, Stack::new(2).await);
+    let rebuild = |target| rebuild_from_journal(source.store.clone(), target, Arc::new(noon()), &Silent);
+    let error = rebuild(other.store.clone()).await.unwrap_err();
+    assert!(matches!(&error, SettlementError::Refused(what) if what.contains("deployment")), "{error}");
+    let target = memory();
+    target.put(&"notes.txt".into(), "mine".into()).await.unwrap();
+    rebuild(Arc::clone(&target)).await.unwrap();
+    let target = memory();
+    target.put(&"lake/events/x.parquet".into(), "mine".into()).await.unwrap();
+    let error = rebuild(target).await.unwrap_err();
+    assert_eq!(error.to_string(), "the target is not empty, it holds lake/events/x.parquet");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -18,18 +19,20 @@ pub fn treasury() -> Address {
     Address::parse(crate::Settings::DEV_TREASURY).unwrap()
 }
 
-/// A clock that a test sets.
+/// A clock that starts at a noon and ticks whenever somebody looks, so that no two jobs see the same instant.
 #[derive(Clone, Copy)]
-pub struct FixedClock(pub Timestamp);
+pub struct Ticking;
 
-impl Clock for FixedClock {
+impl Clock for Ticking {
     fn now(&self) -> Timestamp {
-        self.0
+        static TICKS: AtomicI64 = AtomicI64::new(0);
+        let noon = Timestamp::parse_rfc3339("2026-10-05T12:00:00Z").unwrap();
+        Timestamp::from_micros(noon.micros() + TICKS.fetch_add(1, Ordering::SeqCst)).unwrap()
     }
 }
 
-pub fn noon() -> FixedClock {
-    FixedClock(Timestamp::parse_rfc3339("2026-10-05T12:00:00Z").unwrap())
+pub fn noon() -> Ticking {
+    Ticking
 }
 
 /// Some epochs of events, and what must come of them.
