@@ -3,15 +3,43 @@
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use parking_lot::Mutex;
+use tributary_settlement::Progress;
+
+/// One bar at a time for work that goes through stages.
+pub struct Bars {
+    current: Mutex<ProgressBar>,
+}
+
+impl Bars {
+    /// No stage has begun.
+    pub fn new() -> Self {
+        Self { current: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// Takes the last bar away.
+    pub fn finish(&self) {
+        self.current.lock().finish_and_clear();
+    }
+}
+
+impl Progress for Bars {
+    fn stage(&self, name: &str, total: Option<u64>) {
+        let next = match total {
+            Some(total) => bar(Some(total), name, "{prefix:>24} {wide_bar} {pos}/{len} {msg}"),
+            None => bar(None, name, "{prefix:>24} {spinner} {elapsed} {msg}"),
+        };
+        std::mem::replace(&mut *self.current.lock(), next).finish_and_clear();
+    }
+
+    fn advance(&self, steps: u64) {
+        self.current.lock().inc(steps);
+    }
+}
 
 /// A bar over a known number of bytes.
 pub fn bytes(total: u64, what: &str) -> ProgressBar {
     bar(Some(total), what, "{prefix:>12} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {msg}")
-}
-
-/// A bar over a known number of steps.
-pub fn steps(total: u64, what: &str) -> ProgressBar {
-    bar(Some(total), what, "{prefix:>12} {wide_bar} {pos}/{len} {msg}")
 }
 
 /// A spinner for a wait of unknown length.

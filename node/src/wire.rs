@@ -73,8 +73,7 @@ impl Record {
         }
         let store = LocalStore::open(&directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await;
-        let journal = journal.map_err(|e| Failure::failed("the journal cannot be opened", e))?;
+        let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
         let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let lake = Lake::open(Arc::clone(&store));

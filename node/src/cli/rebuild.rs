@@ -1,6 +1,107 @@
-//! placeholder
-use clap::Args;
-use crate::exit::Outcome;
+//! `tributary rebuild`: the lake and all epochs again, in another directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use tributary_eventlog::embedded::EmbeddedLog;
+use tributary_journal::Journal;
+use tributary_journal::storage::LocalStore;
+use tributary_schemas::ids::{Clock, Offset, SystemClock};
+use tributary_settlement::{RebuildReport, rebuild_from_journal};
+
+use super::settle::failure;
+use crate::exit::{Failure, Outcome};
+use crate::progress::Bars;
+use crate::wire;
+
+/// Arguments of `rebuild`.
 #[derive(Args)]
-pub struct Rebuild { }
-impl Rebuild { pub async fn run(self) -> Outcome { Ok(()) } }
+pub struct Rebuild {
+    /// What to rebuild from.
+    #[arg(long, value_enum)]
+    from: Source,
+    /// The directory to rebuild into: empty, or holding an unfinished rebuild of the same deployment.
+    #[arg(long, value_name = "DIR")]
+    into: PathBuf,
+    /// The manifest to begin with, for --from da.
+    #[arg(long, value_name = "CERT")]
+    manifest: Option<String>,
+    #[command(flatten)]
+    data: super::DataArguments,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Source {
+    /// The journal and the epoch records of the data directory.
+    Journal,
+    /// Blobs alone.
+    Da,
+}
+
+impl Rebuild {
+    /// Rebuilds, and compares roots on the way.
+    pub async fn run(self) -> Outcome {
+        if self.from == Source::Da || self.manifest.is_some() {
+            return Err(Failure::Failed(
+                "this version publishes no epoch manifests yet, so blobs alone do not hold the epoch records: use --from journal"
+                    .to_owned(),
+            ));
+        }
+        let config = self.data.load()?;
+        let source = config.data.dir.join("store");
+        if !source.join("journal").is_dir() {
+            return Err(Failure::Failed(format!("{} is no data directory: it has no journal", config.data.dir.display())));
+        }
+        let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
+        let open = |path: &Path| LocalStore::open(path).map_err(|e| Failure::failed("a store cannot be opened", e));
+        let (source, target) = (open(&source)?, open(&self.into.join("store"))?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let bars = Bars::new();
+        let rebuilt = rebuild_from_journal(source, Arc::clone(&target), Arc::clone(&clock), &bars).await;
+        bars.finish();
+        let report = rebuilt.map_err(failure)?;
+        begin_log(&self.into.join("log"), &*Journal::open(target, None, clock).await?).await?;
+        drop(lock);
+        if self.json {
+            return super::print_json(&report);
+        }
+        print!("{}", render(&report, &self.into));
+        Ok(())
+    }
+}
+
+/// The rebuilt directory gets a log that goes on where its journal ends, so that `dev` can be started on it.
+async fn begin_log(directory: &Path, journal: &Journal) -> Outcome {
+    if directory.exists() {
+        return Ok(()); // an earlier, interrupted rebuild made it
+    }
+    let next = |p| journal.head(p).map_or(Offset::FIRST, |head| head.next_offset);
+    let starts: Vec<_> = journal.partitions().map(|p| (p, next(p))).collect();
+    let settings = tributary_eventlog::Settings::default();
+    let log = EmbeddedLog::create_at(directory, journal.genesis().partitions, &starts, settings).await;
+    log.map_err(|e| Failure::failed("the log cannot be made", e))?.close().await;
+    Ok(())
+}
+
+fn render(report: &RebuildReport, into: &Path) -> String {
+    let mut text = format!(
+        "rebuilt deployment {} into {}\n  {} batches with {} events copied and checked\n  {} rows in {} tables\n  {} of {} epochs \
+         compared with the tables of the source: equal\n",
+        report.deployment,
+        into.display(),
+        report.batches,
+        report.events,
+        report.rows,
+        report.tables,
+        report.compared,
+        report.epochs.len()
+    );
+    for e in &report.epochs {
+        text += &format!("  epoch {}: {} wei for {} inferences, root {:#x}\n", e.epoch, e.fees, e.inferences, e.root);
+    }
+    text
+}
