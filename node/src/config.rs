@@ -169,8 +169,7 @@ impl Config {
         let mut merged = Table::new();
         if let Some(path) = file {
             let name = path.display().to_string();
-            let text =
-                std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
+            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
             let table: Table =
                 text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { path: name.clone(), message: e.to_string() })?;
             keys::check(&table, &name)?;
@@ -231,10 +230,9 @@ impl Settlement {
         let invalid = |key: &str, why: String| ConfigError::Invalid(format!("`settlement.{key}` {why}"));
         let amount = |key: &str, text: &Option<String>| match text {
             None => Ok(None),
-            Some(text) => text
-                .parse::<u128>()
-                .map(Some)
-                .map_err(|_| invalid(key, "is not an amount: a decimal string of wei".to_owned())),
+            Some(text) => {
+                text.parse::<u128>().map(Some).map_err(|_| invalid(key, "is not an amount: a decimal string of wei".to_owned()))
+            }
         };
         let treasury = self.treasury.as_deref().map(tributary_schemas::units::Address::parse).transpose();
         Ok(SettlementValues {
@@ -272,7 +270,8 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
-        let config = load("[http]\nport = 1\n[seal]\nbatch_age_ms = 5\n", &[("TRIBUTARY__HTTP__PORT", "2"), ("PATH", "x")]).unwrap();
+        let config =
+            load("[http]\nport = 1\n[seal]\nbatch_age_ms = 5\n", &[("TRIBUTARY__HTTP__PORT", "2"), ("PATH", "x")]).unwrap();
         assert_eq!((config.http.port, config.seal.batch_age_ms, config.data.partitions), (2, 5, 4));
     }
 

@@ -37,7 +37,10 @@ impl Lines {
                 return Ok(false);
             }
             if read as u64 > LINE_BYTES_MAX {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is longer than 16 MiB; events end with a line feed"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a line is longer than 16 MiB; events end with a line feed",
+                ));
             }
             if into[start..].iter().all(u8::is_ascii_whitespace) {
                 into.truncate(start);

@@ -9,10 +9,14 @@ use tracing_subscriber::EnvFilter;
 pub fn init(verbosity: u8) {
     let level = match verbosity {
         0 => "warn",
-        1 => "warn,tributary=info,tributary_eventlog=info,tributary_journal=info,tributary_ingest=info,tributary_da=info,\
-              tributary_indexer=info,tributary_query=info,tributary_settlement=info",
-        2 => "info,tributary=debug,tributary_eventlog=debug,tributary_journal=debug,tributary_ingest=debug,\
-              tributary_da=debug,tributary_indexer=debug,tributary_query=debug,tributary_settlement=debug",
+        1 => {
+            "warn,tributary=info,tributary_eventlog=info,tributary_journal=info,tributary_ingest=info,tributary_da=info,\
+              tributary_indexer=info,tributary_query=info,tributary_settlement=info"
+        }
+        2 => {
+            "info,tributary=debug,tributary_eventlog=debug,tributary_journal=debug,tributary_ingest=debug,\
+              tributary_da=debug,tributary_indexer=debug,tributary_query=debug,tributary_settlement=debug"
+        }
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(level));

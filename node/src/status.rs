@@ -137,7 +137,13 @@ impl Sources {
         })
     }
 
-    async fn partition(&self, partition: Partition, certified: &Cut, indexed: &Cut, settled: &Cut) -> Result<PartitionStatus, Failure> {
+    async fn partition(
+        &self,
+        partition: Partition,
+        certified: &Cut,
+        indexed: &Cut,
+        settled: &Cut,
+    ) -> Result<PartitionStatus, Failure> {
         let head = self.journal.head(partition);
         let bounds = self.log.bounds(partition).await.map_err(|e| Failure::failed("the log cannot be read", e))?;
         let sealed_offset = head.as_ref().map_or(0, |h| h.next_offset.get());

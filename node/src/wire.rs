@@ -121,14 +121,20 @@ impl Record {
     }
 
     /// A publisher over this record; cheap until it runs.
-    fn publisher(&self, config: &Config) -> Arc<Publisher> {
+    pub fn publisher(&self, config: &Config) -> Arc<Publisher> {
         let settings = tributary_da::Settings {
             blob_bytes_max: to_usize(config.da.blob_bytes_max),
             blob_age_max: Duration::from_millis(config.da.blob_age_ms),
             paused: config.da.paused,
             ..tributary_da::Settings::default()
         };
-        Publisher::new(Arc::clone(&self.store), Arc::clone(&self.journal), Arc::clone(&self.client), Arc::clone(&self.clock), settings)
+        Publisher::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.journal),
+            Arc::clone(&self.client),
+            Arc::clone(&self.clock),
+            settings,
+        )
     }
 
     /// Takes the directory for writing and opens the log and the stages behind it.

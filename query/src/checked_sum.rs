@@ -11,7 +11,8 @@ use datafusion::functions_aggregate::sum::Sum;
 use datafusion::logical_expr::function::{AccumulatorArgs, StateFieldsArgs};
 use datafusion::logical_expr::utils::AggregateOrderSensitivity;
 use datafusion::logical_expr::{
-    Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature, StatisticsArgs,
+    Accumulator, AggregateUDFImpl, Documentation, EmitTo, GroupsAccumulator, ReversedUDAF, SetMonotonicity, Signature,
+    StatisticsArgs,
 };
 
 /// The sum of decimals of at most 38 digits, checked; the engine's own `sum` for all other types and for DISTINCT.
@@ -135,7 +136,8 @@ impl OneSum {
     }
 
     fn add(&mut self, values: &[ArrayRef]) -> Result<u64> {
-        let values = values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
+        let values =
+            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
         self.total = add_all(self.total, values)?;
         Ok((values.len() - values.null_count()) as u64)
     }
@@ -157,7 +159,8 @@ impl Accumulator for OneSum {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let values = values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
+        let values =
+            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
         for value in values.iter().flatten() {
             self.total = Some(self.total.unwrap_or(0).checked_sub(value).ok_or_else(overflow)?);
             self.count = self.count.saturating_sub(1);
@@ -202,7 +205,8 @@ impl GroupSums {
 
 impl GroupsAccumulator for GroupSums {
     fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, count: usize) -> Result<()> {
-        let values = values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
+        let values =
+            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
         self.sums.resize(count, None);
         for (row, group) in groups.iter().enumerate() {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
@@ -227,7 +231,8 @@ impl GroupsAccumulator for GroupSums {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values = values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
+        let values =
+            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
         let rows = values.iter().enumerate().map(|(row, value)| {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             value.filter(|_| passes)
@@ -279,7 +284,9 @@ mod tests {
                    (SELECT value AS i FROM generate_series(1, 10000)) t GROUP BY k ORDER BY k";
         let rows = ask(sql).await.unwrap();
         assert!(rows.contains("true") && !rows.contains("false"), "{rows}");
-        let windowed = ask("SELECT sum(CAST(i AS DECIMAL(38,0))) OVER (ORDER BY i ROWS 1 PRECEDING) AS s FROM (VALUES (1), (2), (4)) t(i) ORDER BY s");
+        let windowed = ask(
+            "SELECT sum(CAST(i AS DECIMAL(38,0))) OVER (ORDER BY i ROWS 1 PRECEDING) AS s FROM (VALUES (1), (2), (4)) t(i) ORDER BY s",
+        );
         let rows = windowed.await.unwrap();
         assert!(rows.contains("| 1 |") && rows.contains("| 3 |") && rows.contains("| 6 |"), "{rows}");
         assert!(ask("SELECT sum(x) IS NULL FROM (SELECT ONE AS x WHERE false) t").await.unwrap().contains("true"));

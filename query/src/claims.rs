@@ -102,7 +102,8 @@ impl Trees {
         let build = engine.threads()?.spawn_blocking(move || EpochTree::new(accounts));
         let tree = Arc::new(build.await.map_err(|error| QueryError::new(Code::Internal, error.to_string()))?);
         if tree.tree.root() != root {
-            let message = format!("epoch {epoch}: table cumulative gives the root {:#x}, table epochs says {root:#x}", tree.tree.root());
+            let message =
+                format!("epoch {epoch}: table cumulative gives the root {:#x}, table epochs says {root:#x}", tree.tree.root());
             return Err(QueryError::new(Code::Corrupt, message));
         }
         engine.metrics().trees_built.inc();

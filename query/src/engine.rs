@@ -161,7 +161,9 @@ impl Engine {
         let cut = match cut {
             None => head,
             Some(cut) if head.is_at_least(cut) => cut.clone(),
-            Some(cut) => return Err(QueryError::new(Code::CutAhead, format!("the cut {cut} is not all indexed yet, which is {head}"))),
+            Some(cut) => {
+                return Err(QueryError::new(Code::CutAhead, format!("the cut {cut} is not all indexed yet, which is {head}")));
+            }
         };
         let base = Arc::new(BaseTables::new(Arc::clone(&self.sources), cut, events, self.template.clone()));
         let tables = PublicTables::new(Arc::clone(&base), &self.template);

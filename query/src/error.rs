@@ -161,7 +161,9 @@ impl From<DataFusionError> for QueryError {
             | DataFusionError::SQL(..) => Code::BadSql,
             DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => Code::Unavailable,
             DataFusionError::ParquetError(_) => Code::Corrupt,
-            DataFusionError::External(source) if source.is::<object_store::Error>() || source.is::<std::io::Error>() => Code::Unavailable,
+            DataFusionError::External(source) if source.is::<object_store::Error>() || source.is::<std::io::Error>() => {
+                Code::Unavailable
+            }
             _ => Code::Internal,
         };
         Self::new(code, message_of(root))

@@ -73,7 +73,9 @@ fn cast(own: &ScalarValue, implied: &DataType) -> Result<ScalarValue, String> {
             Err("is a decimal: write it as a string, which keeps every digit".to_owned())
         }
         (ScalarValue::Float64(Some(number)), implied) if implied.is_integer() && number.fract() != 0.0 => Err(refused()),
-        (ScalarValue::Utf8(Some(text)), DataType::Decimal128(_, scale)) if fraction_digits(text) > usize::try_from(*scale).unwrap_or(0) => {
+        (ScalarValue::Utf8(Some(text)), DataType::Decimal128(_, scale))
+            if fraction_digits(text) > usize::try_from(*scale).unwrap_or(0) =>
+        {
             Err(refused())
         }
         (ScalarValue::Utf8(_), DataType::Boolean) => Err(refused()),

@@ -64,16 +64,24 @@ fn latest(table: &str, key: &str) -> String {
 fn effective_attributions() -> String {
     let event_at = at("e");
     let inference_at = at("i");
+    // Of one identity only the first event counts, whoever repeats it: a stranger's attribution does not become the node's
+    // by the node sending it again. All of one identity lie in one partition, so the least position is the first.
+    let traced = "e.type = 'tributary.attribution.traced.v1'";
+    let identities =
+        format!("SELECT e.key, min({event_at}) AS at FROM events e WHERE {traced} GROUP BY e.key, e.source, e.event_id");
     let attributions = format!(
-        "SELECT e.key AS inference_id, e.producer, min({event_at}) AS at FROM events e \
-         WHERE e.type = 'tributary.attribution.traced.v1' GROUP BY e.key, e.producer"
+        "SELECT e.key AS inference_id, e.producer, f.at FROM ({identities}) f JOIN events e \
+         ON f.key = e.key AND f.at = {event_at} WHERE {traced}"
     );
     let firsts = format!("SELECT i.inference_id, min({inference_at}) AS at FROM inferences i GROUP BY i.inference_id");
     let inferences = format!(
         "SELECT i.inference_id, i.producer FROM ({firsts}) f JOIN inferences i \
          ON f.inference_id = i.inference_id AND f.at = {inference_at}"
     );
-    let tracers = format!("SELECT g.producer_id FROM ({}) g WHERE g.revoked IS NOT TRUE AND array_has(g.roles, 'tracer')", latest("grants", "producer_id"));
+    let tracers = format!(
+        "SELECT g.producer_id FROM ({}) g WHERE g.revoked IS NOT TRUE AND array_has(g.roles, 'tracer')",
+        latest("grants", "producer_id")
+    );
     let choice = format!(
         "SELECT a.inference_id, min(a.at) AS at FROM ({inferences}) i JOIN ({attributions}) a ON i.inference_id = a.inference_id \
          LEFT JOIN ({tracers}) t ON a.producer = t.producer_id \

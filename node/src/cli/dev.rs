@@ -10,8 +10,8 @@ use tributary_schemas::ids::PartitionCount;
 
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
-use crate::wire::{self, Record};
 use crate::server;
+use crate::wire::{self, Record};
 
 /// How long requests and stages may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(8);

@@ -13,7 +13,7 @@ use tributary_settlement::{RebuildReport, rebuild_from_journal};
 use super::settle::failure;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bars;
-use crate::wire;
+use crate::wire::{self, Record};
 
 /// Arguments of `rebuild`.
 #[derive(Args)]
@@ -61,10 +61,15 @@ impl Rebuild {
         let (source, target) = (open(&source)?, open(&self.into.join("store"))?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bars = Bars::new();
-        let rebuilt = rebuild_from_journal(source, Arc::clone(&target), Arc::clone(&clock), &bars).await;
+        let rebuilt = rebuild_from_journal(source, target, clock, &bars).await;
         bars.finish();
         let report = rebuilt.map_err(failure)?;
-        begin_log(&self.into.join("log"), &*Journal::open(target, None, clock).await?).await?;
+        let mut rebuilt_config = config;
+        rebuilt_config.data.dir.clone_from(&self.into);
+        let record = Record::open(&rebuilt_config, None).await?;
+        begin_log(&self.into.join("log"), &record.journal).await?;
+        let published = record.publisher(&rebuilt_config).publish_available().await;
+        published.map_err(|e| Failure::failed("publishing what was rebuilt", e))?;
         drop(lock);
         if self.json {
             return super::print_json(&report);
@@ -75,6 +80,8 @@ impl Rebuild {
 }
 
 /// The rebuilt directory gets a log that goes on where its journal ends, so that `dev` can be started on it.
+///
+/// Its batches are published anew by the caller: a certificate belongs to the store that its blob lies in.
 async fn begin_log(directory: &Path, journal: &Journal) -> Outcome {
     if directory.exists() {
         return Ok(()); // an earlier, interrupted rebuild made it

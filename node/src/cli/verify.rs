@@ -99,10 +99,7 @@ fn render(report: &Report) -> String {
 }
 
 fn render_event(event: &EventReport) -> String {
-    let mut text = format!(
-        "event of type {} with key {}: proved\n  leaf        {}\n",
-        event.event_type, event.key, event.leaf
-    );
+    let mut text = format!("event of type {} with key {}: proved\n  leaf        {}\n", event.event_type, event.key, event.leaf);
     for sibling in &event.path {
         text += &format!("  sibling     {sibling}\n");
     }

@@ -85,7 +85,8 @@ impl BaseTables {
     }
 
     async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
-        let read = || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, &self.cut))) };
+        let read =
+            || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, &self.cut))) };
         self.blobs.get_or_try_init(read).await
     }
 

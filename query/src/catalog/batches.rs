@@ -198,10 +198,18 @@ impl TableProvider for BatchesTable {
         let share = runs.len().div_ceil(state.config().target_partitions()).max(1);
         let mut streams: Vec<Arc<dyn PartitionStream>> = Vec::new();
         for runs in runs.chunks(share) {
-            streams.push(Arc::new(RunsStream { headers: Arc::clone(&self.headers), blobs: Arc::clone(&self.blobs), runs: runs.to_vec() }));
+            streams.push(Arc::new(RunsStream {
+                headers: Arc::clone(&self.headers),
+                blobs: Arc::clone(&self.blobs),
+                runs: runs.to_vec(),
+            }));
         }
         if streams.is_empty() {
-            streams.push(Arc::new(RunsStream { headers: Arc::clone(&self.headers), blobs: Arc::clone(&self.blobs), runs: Vec::new() }));
+            streams.push(Arc::new(RunsStream {
+                headers: Arc::clone(&self.headers),
+                blobs: Arc::clone(&self.blobs),
+                runs: Vec::new(),
+            }));
         }
         Ok(Arc::new(StreamingTableExec::try_new(Arc::clone(&SCHEMA), streams, projection, None, false, limit)?))
     }

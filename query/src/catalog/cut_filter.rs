@@ -103,7 +103,11 @@ impl ScalarUDFImpl for InCut {
         let partitions = partitions.as_primitive::<Int32Type>();
         let seqs = seqs.as_primitive::<Int64Type>();
         let inside: BooleanArray = if partitions.null_count() + seqs.null_count() > 0 {
-            partitions.iter().zip(seqs.iter()).map(|(p, s)| Some(p.zip(s).is_some_and(|(p, s)| self.bounds.covers(p, s)))).collect()
+            partitions
+                .iter()
+                .zip(seqs.iter())
+                .map(|(p, s)| Some(p.zip(s).is_some_and(|(p, s)| self.bounds.covers(p, s))))
+                .collect()
         } else {
             let covered = partitions.values().iter().zip(seqs.values()).map(|(p, s)| self.bounds.covers(*p, *s));
             covered.collect::<Vec<bool>>().into()

@@ -35,17 +35,27 @@ impl ClosedEpochs {
             for (epoch, cut) in batch.column(0).as_primitive::<Int64Type>().iter().zip(batch.column(1).as_string::<i32>()) {
                 let epoch = epoch.and_then(|e| u64::try_from(e).ok()).and_then(Epoch::new);
                 let cut = cut.and_then(|cut| cut.parse::<Cut>().ok());
-                epochs.push(epoch.zip(cut).ok_or_else(|| QueryError::new(Code::Corrupt, "table epochs: a row is no epoch with its cut"))?);
+                epochs.push(
+                    epoch
+                        .zip(cut)
+                        .ok_or_else(|| QueryError::new(Code::Corrupt, "table epochs: a row is no epoch with its cut"))?,
+                );
             }
         }
         epochs.sort_by_key(|(epoch, _)| *epoch);
         for (place, (epoch, _)) in (1..).zip(&epochs) {
             if epoch.get() != place {
-                return Err(QueryError::new(Code::Corrupt, format!("table epochs: epoch {place} is missing or repeated, {epoch} is there")));
+                return Err(QueryError::new(
+                    Code::Corrupt,
+                    format!("table epochs: epoch {place} is missing or repeated, {epoch} is there"),
+                ));
             }
         }
         if let Some(pair) = epochs.windows(2).find(|pair| !pair[1].1.is_at_least(&pair[0].1)) {
-            return Err(QueryError::new(Code::Corrupt, format!("table epochs: the cut of epoch {} is behind the one before", pair[1].0)));
+            return Err(QueryError::new(
+                Code::Corrupt,
+                format!("table epochs: the cut of epoch {} is behind the one before", pair[1].0),
+            ));
         }
         Ok(Arc::new(Self { version, epochs }))
     }
@@ -88,7 +98,14 @@ mod tests {
 
     #[test]
     fn epochs_with_a_gap_a_repetition_or_a_shrinking_cut_are_corrupt() {
-        for bad in [&[(2, "0:5")][..], &[(1, "0:5"), (1, "0:5")], &[(1, "0:5"), (3, "0:6")], &[(1, "0:5"), (2, "0:4")], &[(1, "x")], &[(0, "")]] {
+        for bad in [
+            &[(2, "0:5")][..],
+            &[(1, "0:5"), (1, "0:5")],
+            &[(1, "0:5"), (3, "0:6")],
+            &[(1, "0:5"), (2, "0:4")],
+            &[(1, "x")],
+            &[(0, "")],
+        ] {
             assert_eq!(ClosedEpochs::from_rows(1, &rows(bad)).unwrap_err().code, Code::Corrupt, "{bad:?}");
         }
     }

@@ -74,11 +74,19 @@ impl LakeTable {
     }
 
     /// Reads the files' columns without a test of rows.
-    fn read(&self, state: &dyn Session, files: &[FileSpan], columns: &[usize], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+    fn read(
+        &self,
+        state: &dyn Session,
+        files: &[FileSpan],
+        columns: &[usize],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let url = LakeOnly::url();
         let runtime = state.runtime_env();
-        let footers = CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, runtime.cache_manager.get_file_metadata_cache());
-        let options = TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() };
+        let footers =
+            CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, runtime.cache_manager.get_file_metadata_cache());
+        let options =
+            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() };
         let source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
             .with_parquet_file_reader_factory(Arc::new(footers));
@@ -212,7 +220,11 @@ impl TableProvider for LakeTable {
 
     fn statistics(&self) -> Option<Statistics> {
         let statistics = self.statistics_of(&self.inside);
-        if self.across.is_empty() { Some(statistics) } else { Some(self.statistics_of(&[self.inside.as_slice(), &self.across].concat()).to_inexact()) }
+        if self.across.is_empty() {
+            Some(statistics)
+        } else {
+            Some(self.statistics_of(&[self.inside.as_slice(), &self.across].concat()).to_inexact())
+        }
     }
 }
 

@@ -13,7 +13,9 @@ pub(crate) fn negotiate(accept: &str) -> Option<Format> {
     let mut best: Option<(u16, usize, Format)> = None;
     for format in Format::ALL {
         let matching = ranges.iter().enumerate().filter_map(|(place, range)| Some((range.fits(*format)?, place, range)));
-        let Some((_, place, range)) = matching.max_by_key(|(closeness, place, _)| (*closeness, std::cmp::Reverse(*place))) else { continue };
+        let Some((_, place, range)) = matching.max_by_key(|(closeness, place, _)| (*closeness, std::cmp::Reverse(*place))) else {
+            continue;
+        };
         let better = best.is_none_or(|(quality, at, _)| (range.quality, at) > (quality, place));
         if range.quality > 0 && better {
             best = Some((range.quality, place, *format));

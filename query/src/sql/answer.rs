@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use datafusion::execution::RecordBatchStream;
 use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -25,8 +27,8 @@ const CUT_HEADER: HeaderName = HeaderName::from_static("tributary-cut");
 const CHUNKS_WAITING_MAX: usize = 4;
 /// A chunk is sent once it has at least this many bytes.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Rows that are written into a chunk before its size is looked at.
-const ROWS_AT_ONCE: usize = 256;
+/// Rows are written into a chunk in steps of about this many bytes, before its size is looked at.
+const STEP_BYTES: usize = 256 << 10;
 
 /// Answers a question.
 pub(crate) async fn post(State(engine): State<Arc<Engine>>, request: HttpRequest) -> Result<Response, Problem> {
@@ -39,20 +41,16 @@ pub(crate) async fn post(State(engine): State<Arc<Engine>>, request: HttpRequest
         point => engine.session(&engine.resolve(point).await?).await?,
     };
     let rows = session.run(&request.query, request.params).await?;
-    let encoder = format.encoder(&futures_schema(&rows))?;
+    let encoder = format.encoder(&rows.schema())?;
     let body = answer(&engine, rows, encoder).await?;
-    let cut = HeaderValue::try_from(session.cut().to_string()).map_err(|error| QueryError::new(Code::Internal, error.to_string()))?;
+    let cut =
+        HeaderValue::try_from(session.cut().to_string()).map_err(|error| QueryError::new(Code::Internal, error.to_string()))?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(format.media_type())),
         (VARY, HeaderValue::from_static("accept")),
         (CUT_HEADER, cut),
     ];
     Ok((headers, body).into_response())
-}
-
-fn futures_schema(rows: &Running) -> arrow::datatypes::SchemaRef {
-    use datafusion::execution::RecordBatchStream;
-    rows.schema()
 }
 
 fn format_of(headers: &HeaderMap) -> Result<Format, QueryError> {
@@ -136,8 +134,9 @@ impl Sink {
                 () = self.send.closed() => return Err(gone()),
             };
             let Some(batch) = next.transpose()? else { break };
-            for start in (0..batch.num_rows()).step_by(ROWS_AT_ONCE) {
-                encoder.rows(&batch.slice(start, ROWS_AT_ONCE.min(batch.num_rows() - start)), &mut out)?;
+            let step = step_of(&batch);
+            for start in (0..batch.num_rows()).step_by(step) {
+                encoder.rows(&batch.slice(start, step.min(batch.num_rows() - start)), &mut out)?;
                 if out.len() >= CHUNK_BYTES {
                     self.send(Chunk::Bytes(self.count(std::mem::take(&mut out)))).await?;
                 }
@@ -162,6 +161,12 @@ impl Sink {
         };
         sent.map_err(|_| gone())
     }
+}
+
+/// How many rows make about [`STEP_BYTES`] in memory.
+fn step_of(rows: &RecordBatch) -> usize {
+    let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
+    (STEP_BYTES / row_bytes.max(1)).max(1)
 }
 
 fn gone() -> QueryError {

@@ -6,9 +6,10 @@ use std::io::Write;
 use arrow::array::{Array, ArrayAccessor, AsArray, PrimitiveArray};
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{
-    ArrowDictionaryKeyType, ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
-    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-    TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowDictionaryKeyType, ArrowPrimitiveType, DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type,
+    DecimalType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use tributary_schemas::ids::Timestamp;
@@ -76,9 +77,15 @@ impl<'a> Cells<'a> {
                 out.push(b'"');
             }
             Form::Text => {
+                out.push(b'"');
                 (self.write)(row, out);
-                let text = String::from_utf8_lossy(&out.split_off(start)).into_owned();
-                write_text(&text, out);
+                if out[start + 1..].iter().any(|b| *b < b' ' || matches!(b, b'"' | b'\\')) {
+                    let text = String::from_utf8_lossy(&out[start + 1..]).into_owned();
+                    out.truncate(start);
+                    write_text(&text, out);
+                } else {
+                    out.push(b'"');
+                }
             }
             Form::Float => {
                 (self.write)(row, out);

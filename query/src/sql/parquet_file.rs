@@ -21,7 +21,8 @@ pub(crate) struct ParquetFile {
 impl ParquetFile {
     pub(crate) fn new(schema: &SchemaRef) -> Result<Self, QueryError> {
         let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-        let writer = ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties)).map_err(|error| unsupported(&error))?;
+        let writer =
+            ArrowWriter::try_new(Vec::new(), SchemaRef::clone(schema), Some(properties)).map_err(|error| unsupported(&error))?;
         Ok(Self { writer })
     }
 }

@@ -37,7 +37,8 @@ impl Request {
     /// # Errors
     /// `bad_request`, `bad_as_of`.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, QueryError> {
-        let body: Body = serde_json::from_slice(body).map_err(|error| QueryError::new(Code::BadRequest, format!("the body: {error}")))?;
+        let body: Body =
+            serde_json::from_slice(body).map_err(|error| QueryError::new(Code::BadRequest, format!("the body: {error}")))?;
         let as_of = body.as_of.map_or(Ok(AsOf::Head), Point::parse)?;
         Ok(Self { query: body.query, params: body.params.unwrap_or_default(), as_of })
     }
@@ -47,9 +48,9 @@ impl Point {
     fn parse(self) -> Result<AsOf, QueryError> {
         let bad = |message: String| QueryError::new(Code::BadAsOf, message);
         match (self.epoch, self.cut, self.available) {
-            (Some(epoch), None, None) => {
-                Epoch::new(epoch).map(AsOf::Epoch).ok_or_else(|| bad(format!("as_of.epoch: {epoch} is no epoch, they count from 1")))
-            }
+            (Some(epoch), None, None) => Epoch::new(epoch)
+                .map(AsOf::Epoch)
+                .ok_or_else(|| bad(format!("as_of.epoch: {epoch} is no epoch, they count from 1"))),
             (None, Some(cut), None) => cut.parse().map(AsOf::Cut).map_err(|error| bad(format!("as_of.cut: {error}"))),
             (None, None, Some(true)) => Ok(AsOf::Available),
             (None, None, Some(false)) => Err(bad("as_of.available: only true is taken; leave as_of out for the head".to_owned())),

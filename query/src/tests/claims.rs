@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use serde_json::json;
 use tributary_journal::merkle::{Tree, reward_leaf, verify};
 use tributary_schemas::cut::Cut;
@@ -42,7 +44,8 @@ async fn write_cumulative(world: &World, epoch: u64, accounts: u64) {
         wei((1..=accounts).map(|n| u128::from(n * epoch))),
     ];
     append(world, Table::Cumulative, columns, number).await;
-    let columns = vec![bigint([number]), text([format!("i{epoch}")]), wei([5]), Arc::new(BooleanArray::from(vec![true])) as ArrayRef];
+    let columns =
+        vec![bigint([number]), text([format!("i{epoch}")]), wei([5]), Arc::new(BooleanArray::from(vec![true])) as ArrayRef];
     append(world, Table::Settled, columns, number).await;
 }
 
@@ -102,7 +105,8 @@ async fn an_epoch_is_seen_once_its_row_in_epochs_is_written_and_from_its_cut_on(
     let world = World::new(2).await;
     let first = world.add([inference("i1", "dev", "5")]).await;
     write_cumulative(&world, 1, 3).await;
-    let seen = "SELECT (SELECT count(*) FROM cumulative) AS c, (SELECT count(*) FROM settled) AS s, (SELECT count(*) FROM epochs) AS e";
+    let seen =
+        "SELECT (SELECT count(*) FROM cumulative) AS c, (SELECT count(*) FROM settled) AS s, (SELECT count(*) FROM epochs) AS e";
     assert_eq!(world.ask(seen).await, [json!({"c": 0, "s": 0, "e": 0})], "not closed yet");
     write_epoch(&world, 1, &first, root(1, 3)).await;
     assert_eq!(world.ask(seen).await, [json!({"c": 3, "s": 1, "e": 1})]);

@@ -43,7 +43,8 @@ impl World {
         let count = PartitionCount::new(partitions).unwrap();
         let journal = Journal::open(Arc::clone(&store), Some(count), clock.clone()).await.unwrap();
         let lake = Lake::open(Arc::clone(&store));
-        let indexer = Indexer::new(Arc::clone(&journal), Arc::clone(&lake), clock.clone(), tributary_indexer::Settings::default());
+        let indexer =
+            Indexer::new(Arc::clone(&journal), Arc::clone(&lake), clock.clone(), tributary_indexer::Settings::default());
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let engine = Engine::new(Arc::clone(&lake), Arc::clone(&journal), certificates, clock, settings);
         Self { folder, store, journal, lake, indexer, engine }
@@ -91,7 +92,8 @@ impl World {
     pub(super) async fn publish(&self) {
         let client = Arc::new(LocalDa::new(Arc::clone(&self.store), Arc::new(SystemClock)));
         let settings = tributary_da::Settings::default();
-        let publisher = Publisher::new(Arc::clone(&self.store), Arc::clone(&self.journal), client, Arc::new(SystemClock), settings);
+        let publisher =
+            Publisher::new(Arc::clone(&self.store), Arc::clone(&self.journal), client, Arc::new(SystemClock), settings);
         publisher.publish_available().await.unwrap();
     }
 

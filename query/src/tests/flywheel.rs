@@ -53,10 +53,14 @@ async fn the_views_agree_with_a_fold_of_the_events() {
         world.indexer.index_available().await.unwrap();
     }
     let fees: u128 = fold.inferences.values().sum();
-    let entries: Vec<&Vec<u64>> = fold.attributions.iter().filter(|(id, _)| fold.inferences.contains_key(*id)).map(|(_, w)| w).collect();
+    let entries: Vec<&Vec<u64>> =
+        fold.attributions.iter().filter(|(id, _)| fold.inferences.contains_key(*id)).map(|(_, w)| w).collect();
     let rejected = fold.reviews.values().filter(|verdict| *verdict == "rejected").count();
     for (sql, expected) in [
-        ("SELECT count(*) AS n, sum(fee) AS x FROM effective_inferences", json!({"n": fold.inferences.len(), "x": fees.to_string()})),
+        (
+            "SELECT count(*) AS n, sum(fee) AS x FROM effective_inferences",
+            json!({"n": fold.inferences.len(), "x": fees.to_string()}),
+        ),
         (
             "SELECT count(*) AS n, CAST(sum(weight) AS VARCHAR) AS x FROM effective_attributions",
             json!({"n": entries.iter().map(|w| w.len()).sum::<usize>(), "x": entries.iter().flat_map(|w| w.iter()).sum::<u64>().to_string()}),

@@ -112,7 +112,10 @@ async fn a_text_made_to_hurt_is_answered_or_refused_in_bounded_time() {
         format!("SELECT 1{}", chain(" UNION SELECT 1", 300)),
         format!("SELECT {}1{}", chain("(SELECT ", 2_000), chain(")", 2_000)),
         format!("SELECT * FROM {}events{}", chain("(SELECT * FROM ", 1_500), chain(") t", 1_500)),
-        format!("WITH a0 AS (SELECT 1 AS x){} SELECT * FROM a300", (1..=300).map(|n| format!(", a{n} AS (SELECT * FROM a{})", n - 1)).collect::<String>()),
+        format!(
+            "WITH a0 AS (SELECT 1 AS x){} SELECT * FROM a300",
+            (1..=300).map(|n| format!(", a{n} AS (SELECT * FROM a{})", n - 1)).collect::<String>()
+        ),
         format!("SELECT 1 FROM events e0{}", (1..60).map(|n| format!(" JOIN events e{n} USING (key)")).collect::<String>()),
         format!("SELECT key FROM events WHERE key IN (''{})", chain(",'x'", 4_900)),
         format!("SELECT {}1", (0..4_000).map(|n| format!("{n} AS c{n},")).collect::<String>()),

@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response, StatusCode};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use arrow::ipc::reader::StreamReader;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
@@ -46,7 +46,8 @@ async fn every_format_gives_the_same_rows() {
     let world = World::new(2).await;
     world.add((0..2000).map(|n| inference(&format!("i{n:04}"), "dev", &format!("{}", 1_u128 << (n % 96))))).await;
     let router = router(world.engine.clone());
-    let query = json!({"query": "SELECT inference_id, fee, latency_us, event_time, parents FROM inferences ORDER BY inference_id"});
+    let query =
+        json!({"query": "SELECT inference_id, fee, latency_us, event_time, parents FROM inferences ORDER BY inference_id"});
     let mut answers = Vec::new();
     for format in Format::ALL {
         let response = send(&router, ask(format.media_type(), &query)).await;
@@ -60,13 +61,18 @@ async fn every_format_gives_the_same_rows() {
     assert_eq!(objects.len(), 2000);
     assert_eq!(objects[95]["fee"], json!((1_u128 << 95).to_string()));
     assert_eq!(objects[0]["event_time"], json!("2026-10-01T00:00:00.000000Z"));
-    let read: Vec<Value> = lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+    let read: Vec<Value> =
+        lines.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
     assert_eq!(read, objects);
     let csv = String::from_utf8(csv).unwrap();
     let mut csv = csv.lines();
     assert_eq!(csv.next(), Some("inference_id,fee,latency_us,event_time,parents"));
     for (line, object) in csv.zip(&objects) {
-        let expected = format!("{},{},3,2026-10-01T00:00:00.000000Z,", object["inference_id"].as_str().unwrap(), object["fee"].as_str().unwrap());
+        let expected = format!(
+            "{},{},3,2026-10-01T00:00:00.000000Z,",
+            object["inference_id"].as_str().unwrap(),
+            object["fee"].as_str().unwrap()
+        );
         assert_eq!(line, expected);
     }
     let from_arrow: Vec<RecordBatch> = StreamReader::try_new(arrow.as_slice(), None).unwrap().map(Result::unwrap).collect();
@@ -125,8 +131,10 @@ async fn what_is_wrong_with_a_request_is_said_with_status_and_code() {
     let world = World::new(1).await;
     let router = router(world.engine.clone());
     let sql = |query: &str| ask("application/json", &json!({"query": query}));
-    let typed = |kind: &str| Request::post("/v1/sql").header("content-type", kind).body(Body::from(r#"{"query":"SELECT 1"}"#)).unwrap();
-    let large = Request::post("/v1/sql").header("content-type", "application/json").body(Body::from(" ".repeat(2 << 20))).unwrap();
+    let typed =
+        |kind: &str| Request::post("/v1/sql").header("content-type", kind).body(Body::from(r#"{"query":"SELECT 1"}"#)).unwrap();
+    let large =
+        Request::post("/v1/sql").header("content-type", "application/json").body(Body::from(" ".repeat(2 << 20))).unwrap();
     for (request, code) in [
         (sql("SELECT 1 AS a, 2 AS a"), Code::BadSql),
         (sql("SELECT l.x, r.x FROM (SELECT 1 AS x) l, (SELECT 2 AS x) r"), Code::DuplicateColumns),
@@ -139,7 +147,10 @@ async fn what_is_wrong_with_a_request_is_said_with_status_and_code() {
         (ask("*/*", &json!({"query": "SELECT 1", "as_of": {"cut": "0:7"}})), Code::CutAhead),
         (ask("*/*", &json!({"query": "SELECT $1"})), Code::BadParams),
         (ask("*/*", &json!({"sql": "SELECT 1"})), Code::BadRequest),
-        (ask("application/vnd.apache.parquet", &json!({"query": "SELECT INTERVAL '1' DAY + INTERVAL '1' MONTH AS i"})), Code::UnsupportedType),
+        (
+            ask("application/vnd.apache.parquet", &json!({"query": "SELECT INTERVAL '1' DAY + INTERVAL '1' MONTH AS i"})),
+            Code::UnsupportedType,
+        ),
         (typed("text/plain"), Code::UnsupportedMediaType),
         (large, Code::RequestTooLarge),
     ] {
@@ -148,7 +159,10 @@ async fn what_is_wrong_with_a_request_is_said_with_status_and_code() {
     }
     let charset = send(&router, typed("application/json; charset=utf-8")).await;
     assert_eq!(bytes(charset).await, b"[{\"Int64(1)\":1}]\n");
-    assert_eq!(send(&router, Request::get("/v1/sql").body(Body::empty()).unwrap()).await.status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        send(&router, Request::get("/v1/sql").body(Body::empty()).unwrap()).await.status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
 }
 
 #[tokio::test]
@@ -167,7 +181,13 @@ async fn a_failure_after_the_first_bytes_breaks_the_transfer_off() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_cut_off_at_the_time_limit_and_frees_its_place() {
-    let settings = Settings { threads: 2, query_timeout: Duration::from_millis(500), queries_max: 1, queries_waiting_max: 0, ..Settings::default() };
+    let settings = Settings {
+        threads: 2,
+        query_timeout: Duration::from_millis(500),
+        queries_max: 1,
+        queries_waiting_max: 0,
+        ..Settings::default()
+    };
     let world = World::with(1, settings).await;
     let router = router(world.engine.clone());
     let endless = json!({"query": "SELECT value, repeat('x', 1000) AS t FROM generate_series(1, 1000000000)"});
@@ -224,8 +244,13 @@ async fn the_description_names_every_route_and_every_format() {
     let description: Value = serde_json::from_slice(&bytes(response).await).unwrap();
     assert_eq!(description, serde_json::from_str::<Value>(openapi::DESCRIPTION).unwrap());
     let routes = [
-        ("/v1/events", "post"), ("/v1/sql", "post"), ("/v1/claims/{address}", "get"), ("/v1/openapi.json", "get"),
-        ("/livez", "get"), ("/readyz", "get"), ("/metrics", "get"),
+        ("/v1/events", "post"),
+        ("/v1/sql", "post"),
+        ("/v1/claims/{address}", "get"),
+        ("/v1/openapi.json", "get"),
+        ("/livez", "get"),
+        ("/readyz", "get"),
+        ("/metrics", "get"),
     ];
     for (path, method) in routes {
         assert!(description["paths"][path][method]["responses"]["200"].is_object(), "{method} {path}");

@@ -27,7 +27,9 @@ async fn an_empty_deployment_has_every_table_with_its_columns_and_no_row() {
     for name in VIEWS.iter().map(|view| view.name).chain(["batches", "blobs"]) {
         assert!(world.ask(&format!("SELECT * FROM {name}")).await.is_empty(), "{name}");
     }
-    let epochs = world.column("SELECT column_name FROM information_schema.columns WHERE table_name = 'epochs' ORDER BY ordinal_position").await;
+    let epochs = world
+        .column("SELECT column_name FROM information_schema.columns WHERE table_name = 'epochs' ORDER BY ordinal_position")
+        .await;
     let expected = "epoch cut closed_at treasury rules_version inferences unattributed fees accounts cumulative_total root status transaction";
     assert_eq!(epochs.join(" "), expected);
     let tables = world.ask("SHOW TABLES").await.len();
@@ -41,7 +43,11 @@ async fn a_session_stays_at_its_cut_while_rows_are_added() {
     let first = world.add((0..10).map(|i| inference(&format!("a{i}"), "dev", "5"))).await;
     let session = world.engine.session(&first).await.unwrap();
     world.add((0..10).map(|i| inference(&format!("b{i}"), "dev", "7"))).await;
-    for sql in ["SELECT count(*) AS n FROM inferences", "SELECT count(inference_id) AS n FROM inferences", "SELECT count(*) AS n FROM events"] {
+    for sql in [
+        "SELECT count(*) AS n FROM inferences",
+        "SELECT count(inference_id) AS n FROM inferences",
+        "SELECT count(*) AS n FROM events",
+    ] {
         assert_eq!(objects(&session.collect(sql).await.unwrap()), [json!({"n": 10})], "{sql}");
         assert_eq!(world.ask(sql).await, [json!({"n": 20})], "{sql}");
         assert_eq!(world.ask_at(&first, sql).await, [json!({"n": 10})], "{sql}");
@@ -88,7 +94,11 @@ async fn batches_and_blobs_say_where_events_lie() {
     assert_eq!(world.ask(chain).await, world.ask(later).await);
     assert_eq!(world.ask("SELECT seq FROM batches WHERE partition = 0 AND seq = 1").await, [json!({"seq": 1})]);
     assert_eq!(world.ask("SELECT seq FROM batches WHERE 0 = partition AND seq < 0").await, Vec::<serde_json::Value>::new());
-    let header = world.journal.header(tributary_schemas::ids::Partition::new(0).unwrap(), tributary_schemas::ids::Seq::FIRST).await.unwrap();
+    let header = world
+        .journal
+        .header(tributary_schemas::ids::Partition::new(0).unwrap(), tributary_schemas::ids::Seq::FIRST)
+        .await
+        .unwrap();
     let root = world.column("SELECT root FROM batches WHERE partition = 0 AND seq = 0").await;
     assert_eq!(root, [format!("{:#x}", header.root)]);
 }
@@ -136,7 +146,8 @@ async fn a_query_ends_at_its_limit_of_time_rows_or_memory() {
     let world = World::with(1, settings).await;
     let endless = "WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM t) SELECT count(*) FROM t";
     assert!(matches!(code_of(&world, endless).await, Code::Timeout | Code::Memory));
-    let long = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE (a.value * b.value) % 7 = 3";
+    let long =
+        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE (a.value * b.value) % 7 = 3";
     assert_eq!(code_of(&world, long).await, Code::Timeout);
     assert_eq!(code_of(&world, "SELECT * FROM generate_series(1, 1001)").await, Code::Rows);
     assert_eq!(world.ask("SELECT * FROM generate_series(1, 1000)").await.len(), 1000);

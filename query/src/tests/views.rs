@@ -5,7 +5,12 @@ use serde_json::{Value, json};
 use super::fixture::{World, address, attribution, event, inference, recorded};
 
 fn review(id: &str, contribution: &str, verdict: &str, validator: u64) -> tributary_schemas::event::Event {
-    event("contribution.reviewed", id, "dev", json!({"contribution_id": contribution, "validator": address(validator), "verdict": verdict}))
+    event(
+        "contribution.reviewed",
+        id,
+        "dev",
+        json!({"contribution_id": contribution, "validator": address(validator), "verdict": verdict}),
+    )
 }
 
 fn policy(id: &str, scope: &str, upstream: u64) -> tributary_schemas::event::Event {
@@ -38,7 +43,12 @@ async fn the_first_registration_of_an_id_counts() {
         event("contribution.submitted", id, "dev", data)
     };
     let model = |id: &str, owner: u64| {
-        event("model.registered", id, "dev", json!({"model_id": "m", "kind": "base", "owner": address(owner), "parents": [], "datanets": []}))
+        event(
+            "model.registered",
+            id,
+            "dev",
+            json!({"model_id": "m", "kind": "base", "owner": address(owner), "parents": [], "datanets": []}),
+        )
     };
     let cut = world.add([contribution("1", 7), model("1", 7)]).await;
     world.add([contribution("2", 8), model("2", 8)]).await;
@@ -48,23 +58,31 @@ async fn the_first_registration_of_an_id_counts() {
         assert_eq!(world.ask(&format!("SELECT {who} AS who FROM {view}")).await, expected, "{view}");
         assert_eq!(world.ask_at(&cut, &format!("SELECT {who} AS who FROM {view}")).await, expected, "{view}");
     }
-    let columns = world.column("SELECT column_name FROM information_schema.columns WHERE table_name = 'current_models' ORDER BY ordinal_position");
-    let stored = world.column("SELECT column_name FROM information_schema.columns WHERE table_name = 'models' ORDER BY ordinal_position");
+    let columns = world.column(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = 'current_models' ORDER BY ordinal_position",
+    );
+    let stored =
+        world.column("SELECT column_name FROM information_schema.columns WHERE table_name = 'models' ORDER BY ordinal_position");
     assert_eq!(columns.await, stored.await);
 }
 
 #[tokio::test]
 async fn the_latest_review_counts_and_a_repeated_one_does_not_come_back() {
     let world = World::new(2).await;
-    let cut = world.add([review("1", "c", "accepted", 1), review("2", "c", "rejected", 2), review("x", "d", "accepted", 3)]).await;
+    let cut =
+        world.add([review("1", "c", "accepted", 1), review("2", "c", "rejected", 2), review("x", "d", "accepted", 3)]).await;
     // The same identity as the first, at a later place and with other content.
     world.add([review("1", "c", "accepted", 9)]).await;
     let latest = "SELECT contribution_id, validator FROM current_reviews ORDER BY contribution_id";
-    let expected = [json!({"contribution_id": "c", "validator": address(2)}), json!({"contribution_id": "d", "validator": address(3)})];
+    let expected =
+        [json!({"contribution_id": "c", "validator": address(2)}), json!({"contribution_id": "d", "validator": address(3)})];
     assert_eq!(world.ask(latest).await, expected);
     assert_eq!(world.ask_at(&cut, latest).await, expected);
     world.add([review("3", "c", "accepted", 4)]).await;
-    assert_eq!(world.ask("SELECT validator FROM current_reviews WHERE contribution_id = 'c'").await, [json!({"validator": address(4)})]);
+    assert_eq!(
+        world.ask("SELECT validator FROM current_reviews WHERE contribution_id = 'c'").await,
+        [json!({"validator": address(4)})]
+    );
     assert_eq!(world.ask_at(&cut, latest).await, expected);
 }
 
@@ -85,7 +103,9 @@ async fn the_first_event_of_an_inference_counts() {
 }
 
 async fn effective(world: &World) -> Vec<Value> {
-    world.ask("SELECT inference_id, contribution_id, weight FROM effective_attributions ORDER BY inference_id, contribution_id").await
+    world
+        .ask("SELECT inference_id, contribution_id, weight FROM effective_attributions ORDER BY inference_id, contribution_id")
+        .await
 }
 
 #[tokio::test]
@@ -94,7 +114,9 @@ async fn the_first_attribution_by_the_node_counts_with_all_its_entries() {
     let none: Vec<Value> = Vec::new();
     world.add([attribution("0", "a", "stranger", &[("c1", 1)]), attribution("1", "a", "n1", &[("c1", 2), ("c2", 3)])]).await;
     assert_eq!(effective(&world).await, none, "an attribution without its inference does not count");
-    world.add([attribution("2", "a", "n1", &[("c1", 4)]), inference("a", "n1", "5"), attribution("3", "b", "n1", &[("c1", 9)])]).await;
+    world
+        .add([attribution("2", "a", "n1", &[("c1", 4)]), inference("a", "n1", "5"), attribution("3", "b", "n1", &[("c1", 9)])])
+        .await;
     let row = |c: &str, w: u64| json!({"inference_id": "a", "contribution_id": c, "weight": w});
     assert_eq!(effective(&world).await, [row("c1", 2), row("c2", 3)]);
 }
@@ -102,7 +124,9 @@ async fn the_first_attribution_by_the_node_counts_with_all_its_entries() {
 #[tokio::test]
 async fn a_tracer_by_its_latest_grant_may_attribute_for_others() {
     let world = World::new(1).await;
-    world.add([inference("a", "n1", "5"), attribution("0", "a", "t", &[("c1", 1)]), attribution("1", "a", "n1", &[("c1", 2)])]).await;
+    world
+        .add([inference("a", "n1", "5"), attribution("0", "a", "t", &[("c1", 1)]), attribution("1", "a", "n1", &[("c1", 2)])])
+        .await;
     let row = |w: u64| json!({"inference_id": "a", "contribution_id": "c1", "weight": w});
     assert_eq!(effective(&world).await, [row(2)]);
     let granted = world.add([grant("g1", "t", &["producer", "tracer"], None)]).await;

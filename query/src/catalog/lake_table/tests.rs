@@ -11,11 +11,7 @@ use super::*;
 
 fn schema() -> SchemaRef {
     let field = |name, data_type| Field::new(name, data_type, false);
-    Arc::new(Schema::new(vec![
-        field("id", DataType::Utf8),
-        field("_partition", DataType::Int32),
-        field("_seq", DataType::Int64),
-    ]))
+    Arc::new(Schema::new(vec![field("id", DataType::Utf8), field("_partition", DataType::Int32), field("_seq", DataType::Int64)]))
 }
 
 /// Writes a file of one row per (partition, seq).
@@ -70,7 +66,10 @@ async fn a_cut_shows_its_rows_and_no_others() {
         let inside = |p: i32, s: i64| CutBounds::of(&parsed).place((p, p), (s, s)) == Place::Inside;
         let expected: Vec<String> = all.iter().filter(|(p, s)| inside(*p, *s)).map(|(p, s)| format!("{p}:{s}")).collect();
         let rows = ask(&context, &files, cut, "SELECT id FROM t ORDER BY id").await;
-        let found: Vec<&str> = rows.lines().filter_map(|line| line.trim_matches(['|', ' ']).contains(':').then(|| line.trim_matches(['|', ' ']))).collect();
+        let found: Vec<&str> = rows
+            .lines()
+            .filter_map(|line| line.trim_matches(['|', ' ']).contains(':').then(|| line.trim_matches(['|', ' '])))
+            .collect();
         assert_eq!(found, expected, "cut {cut}");
         let count = ask(&context, &files, cut, "SELECT count(*) AS n FROM t").await;
         assert!(count.contains(&format!("| {} ", expected.len())), "cut {cut}: {count}");

@@ -2,8 +2,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, DictionaryArray, Float64Array, Int64Array,
-    ListBuilder, MapBuilder, NullArray, RecordBatch, StringArray, StringBuilder, StringViewArray, StructArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Decimal256Array, DictionaryArray, Float64Array,
+    Int64Array, ListBuilder, MapBuilder, NullArray, RecordBatch, StringArray, StringBuilder, StringViewArray, StructArray,
     TimestampMicrosecondArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, i256};
@@ -11,7 +11,8 @@ use arrow::datatypes::{DataType, Field, i256};
 use super::super::encoder::Format;
 
 fn write(format: Format, columns: &[(&str, ArrayRef)]) -> String {
-    let rows = RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, array)| (*name, Arc::clone(array), true))).unwrap();
+    let rows =
+        RecordBatch::try_from_iter_with_nullable(columns.iter().map(|(name, array)| (*name, Arc::clone(array), true))).unwrap();
     let mut encoder = format.encoder(&rows.schema()).unwrap();
     let mut out = Vec::new();
     encoder.rows(&rows, &mut out).unwrap();
@@ -102,7 +103,10 @@ fn json_without_rows_is_an_empty_array() {
 fn csv_tells_null_from_empty_and_quotes_what_must_be() {
     let text: ArrayRef = Arc::new(StringArray::from(vec![Some("a,b"), Some(""), None, Some("q\"q"), Some("l\nl")]));
     let number: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3, 4, 5]));
-    assert_eq!(write(Format::Csv, &[("t,t", text), ("n", number)]), "\"t,t\",n\n\"a,b\",1\n\"\",2\n,3\n\"q\"\"q\",4\n\"l\nl\",5\n");
+    assert_eq!(
+        write(Format::Csv, &[("t,t", text), ("n", number)]),
+        "\"t,t\",n\n\"a,b\",1\n\"\",2\n,3\n\"q\"\"q\",4\n\"l\nl\",5\n"
+    );
     assert_eq!(write(Format::Csv, &[("l", list())]), "l\n\"[\"\"a\\\"\"b\"\",null]\"\n[]\n\n");
 }
 
