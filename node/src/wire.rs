@@ -71,7 +71,7 @@ impl Record {
                 directory.display()
             )));
         }
-        let store = LocalStore::open(&directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
+        let store = LocalStore::open(directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
         let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));

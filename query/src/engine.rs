@@ -308,6 +308,7 @@ impl Session {
         let statement = statement::parse(query, &self.engine.settings)?;
         let plan = state.statement_to_plan(statement).await?;
         readonly::check(&plan)?;
+        statement::check_depth(&plan)?;
         params::bind(plan, params)
     }
 }

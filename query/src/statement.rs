@@ -2,6 +2,8 @@
 
 use std::num::NonZeroUsize;
 
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion, TreeNodeVisitor};
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -37,6 +39,63 @@ pub(crate) fn parse(sql: &str, settings: &Settings) -> Result<Statement, QueryEr
         (Some(statement), 0) => Ok(statement),
         (None, _) => Err(QueryError::new(Code::OneStatement, "there is no statement")),
         (Some(_), more) => Err(QueryError::new(Code::OneStatement, format!("there are {} statements, one is taken", more + 1))),
+    }
+}
+
+/// How deep the trees of a plan and of its expressions may be: planning takes time in the square of it.
+const DEPTH_MAX: usize = 1_000;
+
+/// Refuses plans that chains such as `a + b + c …` or many UNIONs have made too deep to be optimised quickly.
+///
+/// # Errors
+/// `sql_too_large`.
+pub(crate) fn check_depth(plan: &LogicalPlan) -> Result<(), QueryError> {
+    plan.visit_with_subqueries(&mut Depth(0)).map(|_| ()).map_err(QueryError::from)
+}
+
+/// Counts the levels on the way down, and takes them back on the way up.
+struct Depth(usize);
+
+impl Depth {
+    fn down(&mut self) -> datafusion::error::Result<TreeNodeRecursion> {
+        self.0 += 1;
+        if self.0 > DEPTH_MAX {
+            return Err(too_large(format!("the query chains or nests more than {DEPTH_MAX} operations")).into());
+        }
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn up(&mut self) -> datafusion::error::Result<TreeNodeRecursion> {
+        self.0 -= 1;
+        Ok(TreeNodeRecursion::Continue)
+    }
+}
+
+impl<'n> TreeNodeVisitor<'n> for Depth {
+    type Node = LogicalPlan;
+
+    fn f_down(&mut self, plan: &'n LogicalPlan) -> datafusion::error::Result<TreeNodeRecursion> {
+        plan.apply_expressions(|expr| expr.visit(&mut ExprDepth(Depth(0))))?;
+        self.down()
+    }
+
+    fn f_up(&mut self, _plan: &'n LogicalPlan) -> datafusion::error::Result<TreeNodeRecursion> {
+        self.up()
+    }
+}
+
+/// The same for the tree of an expression.
+struct ExprDepth(Depth);
+
+impl<'n> TreeNodeVisitor<'n> for ExprDepth {
+    type Node = Expr;
+
+    fn f_down(&mut self, _expr: &'n Expr) -> datafusion::error::Result<TreeNodeRecursion> {
+        self.0.down()
+    }
+
+    fn f_up(&mut self, _expr: &'n Expr) -> datafusion::error::Result<TreeNodeRecursion> {
+        self.0.up()
     }
 }
 

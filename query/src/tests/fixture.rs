@@ -162,7 +162,8 @@ pub(super) fn inference(id: &str, producer: &str, fee: &str) -> Event {
         "inference_id": id, "model_id": "m", "node": address(1), "requester": address(2), "input_hash": hash, "output_hash": hash,
         "input_tokens": 1, "output_tokens": 2, "latency_us": 3, "fee": fee,
     });
-    event("inference.completed", &format!("i-{id}-{producer}-{fee}"), producer, data)
+    let event_id = format!("i-{id}-{producer}-{fee}").replace(|c: char| !c.is_ascii_graphic(), "_");
+    event("inference.completed", &event_id, producer, data)
 }
 
 pub(super) fn attribution(event_id: &str, inference: &str, producer: &str, entries: &[(&str, u64)]) -> Event {

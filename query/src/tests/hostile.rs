@@ -117,6 +117,11 @@ async fn a_text_made_to_hurt_is_answered_or_refused_in_bounded_time() {
             (1..=300).map(|n| format!(", a{n} AS (SELECT * FROM a{})", n - 1)).collect::<String>()
         ),
         format!("SELECT 1 FROM events e0{}", (1..60).map(|n| format!(" JOIN events e{n} USING (key)")).collect::<String>()),
+        format!(
+            "SELECT 1 FROM events e0{}",
+            (1..60).map(|n| format!(" JOIN events e{n} ON e{n}.key = e0.key")).collect::<String>()
+        ),
+        format!("SELECT 1 FROM events e0{}", (1..200).map(|n| format!(", events e{n}")).collect::<String>()),
         format!("SELECT key FROM events WHERE key IN (''{})", chain(",'x'", 4_900)),
         format!("SELECT {}1", (0..4_000).map(|n| format!("{n} AS c{n},")).collect::<String>()),
         format!("/*{}", chain("/*", 9_000)),
