@@ -25,6 +25,7 @@ use crate::catalog::{BaseTables, CATALOG, Catalog, LakeOnly, PublicTables, SCHEM
 use crate::checked_sum::CheckedSum;
 use crate::claims::Trees;
 use crate::error::{Code, QueryError};
+use crate::guard::{Stop, guard};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
 use crate::running::{Running, Work};
@@ -284,13 +285,14 @@ impl Session {
             None => admission.unlimited(),
         };
         let (session, query) = (self.clone(), query.to_owned());
-        let start = async move { session.start(&query, &params).await };
-        let work = Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics.clone() };
+        let stop = Stop::default();
+        let work = Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics.clone(), stop: stop.clone() };
+        let start = async move { session.start(&query, &params, &stop).await };
         work.run(self.engine.threads()?.handle(), start).await
     }
 
     /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
-    async fn start(&self, query: &str, params: &[Value]) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn start(&self, query: &str, params: &[Value], stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
         let mut state = self.state.clone();
         let options = Arc::clone(state.config_options());
         let now = DateTime::from_timestamp_micros(self.engine.clock.now().micros());
@@ -298,7 +300,7 @@ impl Session {
         props.mark_start_execution(options);
         props.query_execution_start_time = now;
         let plan = self.plan(&state, query, params).await?;
-        let physical = state.create_physical_plan(&plan).await?;
+        let physical = guard(state.create_physical_plan(&plan).await?, stop)?;
         let runtime = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
         let context = TaskContext::from(&state).with_runtime(runtime);
         Ok(execute_stream(physical, Arc::new(context))?)

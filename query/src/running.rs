@@ -15,6 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{Code, QueryError};
+use crate::guard::Stop;
 use crate::limits::Place;
 use crate::metrics::Metrics;
 
@@ -27,6 +28,7 @@ pub(crate) struct Work {
     pub(crate) deadline: Option<Instant>,
     pub(crate) rows_max: u64,
     pub(crate) metrics: Metrics,
+    pub(crate) stop: Stop,
 }
 
 /// The rows of a query under way. Dropping it ends the query.
@@ -37,7 +39,7 @@ pub struct Running {
     until: Option<Instant>,
     rows_left: u64,
     rows_max: u64,
-    task: AbortHandle,
+    work: Ending,
     ended: bool,
     account: Account,
 }
@@ -71,7 +73,7 @@ impl Work {
     where
         F: Future<Output = Result<SendableRecordBatchStream, QueryError>> + Send + 'static,
     {
-        let Work { place, deadline, rows_max, metrics } = self;
+        let Work { place, deadline, rows_max, metrics, stop } = self;
         let mut account = Account { metrics, started: Instant::now(), outcome: "dropped" };
         let (send, batches) = mpsc::channel(BATCHES_WAITING_MAX);
         let (tell, told) = oneshot::channel();
@@ -87,7 +89,7 @@ impl Work {
                 }
             }
         });
-        let task = AbortOnDrop(Some(task.abort_handle()));
+        let work = Ending { task: task.abort_handle(), stop };
         let started = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, told).await.unwrap_or_else(|_| Ok(Err(timeout()))),
             None => told.await,
@@ -104,7 +106,7 @@ impl Work {
                 until: deadline,
                 rows_left: rows_max,
                 rows_max,
-                task: task.keep(),
+                work,
                 ended: false,
                 account,
             }),
@@ -112,19 +114,22 @@ impl Work {
     }
 }
 
-struct AbortOnDrop(Option<AbortHandle>);
+/// Ends the work when dropped.
+struct Ending {
+    task: AbortHandle,
+    stop: Stop,
+}
 
-impl AbortOnDrop {
-    fn keep(mut self) -> AbortHandle {
-        self.0.take().expect("taken once, here")
+impl Ending {
+    fn end(&self) {
+        self.stop.stop();
+        self.task.abort();
     }
 }
 
-impl Drop for AbortOnDrop {
+impl Drop for Ending {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
+        self.end();
     }
 }
 
@@ -156,7 +161,7 @@ impl Running {
     fn fail(&mut self, error: QueryError) -> DataFusionError {
         self.ended = true;
         self.account.outcome = error.code.as_str();
-        self.task.abort();
+        self.work.end();
         error.into()
     }
 
@@ -169,12 +174,6 @@ impl Running {
         self.rows_left -= count;
         self.account.metrics.rows.inc_by(count);
         Ok(rows)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 
