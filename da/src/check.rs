@@ -57,7 +57,8 @@ pub fn check_all(
         let audit = Arc::new(Audit { store, journal, client });
         let (strays, lanes) = audit.read_records(listing).await?;
         let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
-        Ok::<_, DaError>(stream::iter(strays.into_iter().map(Ok)).chain(lanes))
+        // Strays last: a damaged plan leaves its payload without one, and the damage is to be named first.
+        Ok::<_, DaError>(lanes.chain(stream::iter(strays.into_iter().map(Ok))))
     };
     stream::once(listed).try_flatten().boxed()
 }

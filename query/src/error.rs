@@ -150,6 +150,9 @@ impl From<DataFusionError> for QueryError {
             return own;
         }
         let root = error.find_root();
+        if root.to_string().contains(SPILL_LIMIT_REACHED) {
+            return Self::new(Code::Memory, "the query would spill more to disk than its limit");
+        }
         let code = match root {
             DataFusionError::ResourcesExhausted(_) => Code::Memory,
             DataFusionError::ArrowError(arrow, _) => of_arrow(arrow),
@@ -169,6 +172,9 @@ impl From<DataFusionError> for QueryError {
         Self::new(code, message_of(root))
     }
 }
+
+/// How the engine words it that a query has spilled as much as it may; the error's type does not tell it from a broken disk.
+const SPILL_LIMIT_REACHED: &str = "used disk space during the spilling process has exceeded";
 
 fn of_arrow(error: &ArrowError) -> Code {
     match error {

@@ -56,6 +56,7 @@ impl Rebuild {
         if !source.join("journal").is_dir() {
             return Err(Failure::Failed(format!("{} is no data directory: it has no journal", config.data.dir.display())));
         }
+        self.check_into(&config.data.dir)?;
         let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
         let open = |path: &Path| LocalStore::open(path).map_err(|e| Failure::failed("a store cannot be opened", e));
         let (source, target) = (open(&source)?, open(&self.into.join("store"))?);
@@ -76,6 +77,18 @@ impl Rebuild {
         }
         print!("{}", render(&report, &self.into));
         Ok(())
+    }
+
+    /// The target may lie inside the data directory, but must not be it.
+    fn check_into(&self, source: &Path) -> Outcome {
+        let same = match (source.canonicalize(), self.into.canonicalize()) {
+            (Ok(source), Ok(into)) => source == into,
+            _ => false, // a target that does not exist yet is no source
+        };
+        match same {
+            true => Err(Failure::Usage(format!("--into {} is what is rebuilt from: name another", self.into.display()))),
+            false => Ok(()),
+        }
     }
 }
 

@@ -87,3 +87,53 @@ async fn the_views_agree_with_a_fold_of_the_events() {
         println!("{:>6} ms  {sql}", began.elapsed().as_millis());
     }
 }
+
+/// How the views and typical questions fare on forty flywheels with rewritten ids. Prints; run with `--ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes a minute; prints figures"]
+async fn figures_on_two_million_events() {
+    let world = World::new(4).await;
+    let events: Vec<Event> = (1..=3).flat_map(flywheel).collect();
+    let began = Instant::now();
+    for round in 0..40 {
+        world.seal(events.iter().map(|event| renamed(event, round)), 400).await;
+        world.indexer.index_available().await.unwrap();
+    }
+    println!("{:>7} ms  sealed and indexed", began.elapsed().as_millis());
+    let id = world.column("SELECT max(inference_id) AS id FROM inferences").await.remove(0);
+    for sql in [
+        "SELECT count(*) FROM events".to_owned(),
+        "SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC".to_owned(),
+        "SELECT model_id, sum(fee) AS fees, count(*) AS n FROM inferences GROUP BY model_id ORDER BY fees DESC LIMIT 10".to_owned(),
+        "SELECT contribution_id, sum(weight) AS w FROM attributions GROUP BY contribution_id ORDER BY w DESC LIMIT 10".to_owned(),
+        "SELECT count(*), sum(fee) FROM effective_inferences".to_owned(),
+        "SELECT count(*), sum(weight) FROM effective_attributions".to_owned(),
+        "SELECT count(*) FROM current_contributions".to_owned(),
+        format!("SELECT * FROM inferences WHERE inference_id = '{id}'"),
+        format!("SELECT * FROM effective_inferences WHERE inference_id = '{id}'"),
+        format!("SELECT * FROM effective_attributions WHERE inference_id = '{id}'"),
+        "SELECT * FROM inferences ORDER BY event_time DESC LIMIT 50".to_owned(),
+    ] {
+        for _ in 0..2 {
+            let began = Instant::now();
+            let session = world.engine.session_unlimited(&world.engine.head().await.unwrap()).await.unwrap();
+            let rows = session.collect(&sql).await.unwrap();
+            let rows: usize = rows.iter().map(arrow::array::RecordBatch::num_rows).sum();
+            println!("{:>7} ms  {rows} rows  {sql}", began.elapsed().as_millis());
+        }
+    }
+}
+
+/// The event with its inference under another id, so that the round's inferences are new ones.
+fn renamed(event: &Event, round: u32) -> Event {
+    use tributary_schemas::units::Name;
+    let mut event = event.clone();
+    let renamed = |id: &Name| Name::parse(&format!("{round:02}{}", &id.as_str()[2..])).unwrap();
+    match &mut event.draft.data {
+        EventData::InferenceCompleted(data) => data.inference_id = renamed(&data.inference_id),
+        EventData::AttributionTraced(data) => data.inference_id = renamed(&data.inference_id),
+        EventData::FeedbackRecorded(data) => data.inference_id = renamed(&data.inference_id),
+        _ => {}
+    }
+    event
+}

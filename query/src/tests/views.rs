@@ -122,6 +122,14 @@ async fn the_first_attribution_by_the_node_counts_with_all_its_entries() {
 }
 
 #[tokio::test]
+async fn a_strangers_attribution_does_not_become_the_nodes_by_being_repeated() {
+    let world = World::new(2).await;
+    world.add([inference("a", "n1", "5"), attribution("x", "a", "stranger", &[("c1", 1)])]).await;
+    world.add([attribution("x", "a", "n1", &[("c1", 2)]), attribution("y", "a", "n1", &[("c1", 3)])]).await;
+    assert_eq!(effective(&world).await, [json!({"inference_id": "a", "contribution_id": "c1", "weight": 3})]);
+}
+
+#[tokio::test]
 async fn a_tracer_by_its_latest_grant_may_attribute_for_others() {
     let world = World::new(1).await;
     world
