@@ -104,7 +104,8 @@ async fn figures_on_two_million_events() {
     for sql in [
         "SELECT count(*) FROM events".to_owned(),
         "SELECT type, count(*) AS n FROM events GROUP BY type ORDER BY n DESC".to_owned(),
-        "SELECT model_id, sum(fee) AS fees, count(*) AS n FROM inferences GROUP BY model_id ORDER BY fees DESC LIMIT 10".to_owned(),
+        "SELECT model_id, sum(fee) AS fees, count(*) AS n FROM inferences GROUP BY model_id ORDER BY fees DESC LIMIT 10"
+            .to_owned(),
         "SELECT contribution_id, sum(weight) AS w FROM attributions GROUP BY contribution_id ORDER BY w DESC LIMIT 10".to_owned(),
         "SELECT count(*), sum(fee) FROM effective_inferences".to_owned(),
         "SELECT count(*), sum(weight) FROM effective_attributions".to_owned(),
