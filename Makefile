@@ -14,7 +14,7 @@ setup: ## Install the system packages that the build needs and that are missing
 	@scripts/setup build
 
 build: setup ## Build the binary
-	cargo build --release --locked -p tributary-node
+	cargo build --release --locked --workspace
 
 demo: build ## Run the recorded flywheel end to end (ONCE=1: end afterwards; PORT=8080)
 	@TRIBUTARY_BIN=$(BIN) ONCE=$(ONCE) scripts/demo
