@@ -137,7 +137,7 @@ async fn parameters_are_bound_as_values() {
 async fn a_query_ends_at_its_limit_of_time_rows_or_memory() {
     let settings = Settings {
         threads: 2,
-        query_timeout: Duration::from_millis(1500),
+        query_timeout: Duration::from_secs(5),
         query_memory_max: 16 << 20,
         query_spill_max: 1 << 20,
         rows_max: 1000,
