@@ -177,7 +177,9 @@ impl Sources {
 
     async fn latest_epoch(&self) -> Result<Option<LatestEpoch>, Failure> {
         let failed = |e: QueryError| Failure::failed("the epochs cannot be read", e);
-        let session = self.engine.session_unlimited(&Cut::empty()).await.map_err(failed)?;
+        // A session sees the epochs whose cut lies within its own.
+        let head = self.engine.head().await.map_err(failed)?;
+        let session = self.engine.session_unlimited(&head).await.map_err(failed)?;
         let query = "SELECT epoch, cut, root, inferences, fees FROM epochs ORDER BY epoch DESC LIMIT 1";
         let batches = session.collect(query).await.map_err(failed)?;
         Ok(batches.iter().find(|b| b.num_rows() > 0).map(|row| LatestEpoch {
