@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
 use tributary_schemas::identity::{ContentDigest, Identity};
@@ -41,6 +41,26 @@ type Horizons = Arc<RwLock<BTreeMap<Partition, i64>>>;
 pub struct SeenIndex {
     db: Arc<DB>,
     horizons: Horizons,
+    turns: Arc<Mutex<BTreeMap<Partition, Arc<Turn>>>>,
+}
+
+/// Who may write a partition.
+#[derive(Default)]
+struct Turn {
+    /// The number of the newest writer, locked while one writes.
+    newest: Mutex<u64>,
+    /// Held while the index is brought up to date, which makes the newest writer: one sealer after the other.
+    catching_up: tokio::sync::Mutex<()>,
+}
+
+/// The right to write one partition, until another takes it. A future that was dropped may leave a write on its way in
+/// another thread: what arrives after the next writer began must not mix with what that one read.
+#[derive(Clone)]
+pub(crate) struct SeenWriter {
+    seen: SeenIndex,
+    partition: Partition,
+    turn: Arc<Turn>,
+    own: u64,
 }
 
 /// The batch up to which the index knows a partition.
@@ -73,7 +93,22 @@ impl SeenIndex {
             }
             Err(error) => return Err(unusable(error)),
         };
-        Ok(Self { db: Arc::new(db), horizons })
+        Ok(Self { db: Arc::new(db), horizons, turns: Arc::default() })
+    }
+
+    /// Takes the right to write the partition from whoever had it.
+    pub(crate) fn writer(&self, partition: Partition) -> SeenWriter {
+        let turn = self.turn(partition);
+        let own = {
+            let mut newest = turn.newest.lock();
+            *newest += 1;
+            *newest
+        };
+        SeenWriter { seen: self.clone(), partition, turn, own }
+    }
+
+    fn turn(&self, partition: Partition) -> Arc<Turn> {
+        self.turns.lock().entry(partition).or_default().clone()
     }
 
     /// How far it knows the partition.
@@ -113,46 +148,60 @@ impl SeenIndex {
         }
         Ok(digests)
     }
+}
 
-    /// Takes in the identities of a batch that was won, and moves the head to it, in one write.
+impl SeenWriter {
+    /// Takes in the identities of a batch that was won, and moves the head to it, in one write. False, and nothing is
+    /// written, if another writer began since.
     ///
     /// # Errors
     /// `Retry` if the disk is full or fails; nothing was taken in then.
-    pub fn record(&self, header: &Header, entries: &[(Identity, ContentDigest)], horizon: Timestamp) -> Result<(), JournalError> {
-        let partition = header.partition;
+    pub(crate) fn record(
+        &self,
+        header: &Header,
+        entries: &[(Identity, ContentDigest)],
+        horizon: Timestamp,
+    ) -> Result<bool, JournalError> {
         let mut batch = WriteBatch::default();
         for (identity, digest) in entries {
             let mut value = [0; 16];
             value[..8].copy_from_slice(&digest.0);
             value[8..].copy_from_slice(&header.sealed_at.micros().to_be_bytes());
-            batch.put(entry_key(partition, identity), value);
+            batch.put(entry_key(self.partition, identity), value);
         }
         let mut head = [0; 40];
         head[..8].copy_from_slice(&header.seq.get().to_be_bytes());
         head[8..].copy_from_slice(header.hash().as_slice());
-        batch.put(head_key(partition), head);
-        self.write(partition, batch)?;
-        self.horizons.write().insert(partition, horizon.micros());
-        Ok(())
+        batch.put(head_key(self.partition), head);
+        let written = self.write(batch)?;
+        if written {
+            self.seen.horizons.write().insert(self.partition, horizon.micros());
+        }
+        Ok(written)
     }
 
-    /// Forgets the partition.
+    /// Forgets the partition. False, and nothing is written, if another writer began since.
     ///
     /// # Errors
     /// `Retry` if the disk is full or fails.
-    pub fn clear(&self, partition: Partition) -> Result<(), JournalError> {
+    pub(crate) fn clear(&self) -> Result<bool, JournalError> {
         let mut batch = WriteBatch::default();
-        let mut end = partition_prefix(partition).to_vec();
+        let mut end = partition_prefix(self.partition).to_vec();
         end.extend([0xff; 17]);
-        batch.delete_range(partition_prefix(partition).as_slice(), end.as_slice());
-        batch.delete(head_key(partition));
-        self.write(partition, batch)
+        batch.delete_range(partition_prefix(self.partition).as_slice(), end.as_slice());
+        batch.delete(head_key(self.partition));
+        self.write(batch)
     }
 
-    fn write(&self, partition: Partition, batch: WriteBatch) -> Result<(), JournalError> {
+    fn write(&self, batch: WriteBatch) -> Result<bool, JournalError> {
+        let newest = self.turn.newest.lock();
+        if *newest != self.own {
+            return Ok(false);
+        }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.db.write_opt(batch, &options).map_err(|e| failure(partition, e))
+        self.seen.db.write_opt(batch, &options).map_err(|e| failure(self.partition, e))?;
+        Ok(true)
     }
 }
 

@@ -18,7 +18,7 @@ use object_store::{
 use parking_lot::Mutex;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tributary_eventlog::{Bounds, EventLog, LogError, LoggedRecord, Record};
 use tributary_schemas::event::{Draft, Event, EventData, FeedbackRecorded};
 use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Timestamp};
@@ -166,12 +166,14 @@ pub(crate) struct FaultyStore {
     chance: Mutex<StdRng>,
     /// Faults per thousand writes; reads fail half as often.
     faults: AtomicUsize,
+    /// Told of a write, which then waits for ever.
+    held: Mutex<Option<oneshot::Sender<()>>>,
 }
 
 impl FaultyStore {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         let chance = Mutex::new(StdRng::seed_from_u64(seed));
-        Arc::new(Self { inner: Arc::new(InMemory::new()), chance, faults: AtomicUsize::new(0) })
+        Arc::new(Self { inner: Arc::new(InMemory::new()), chance, faults: AtomicUsize::new(0), held: Mutex::default() })
     }
 
     pub(crate) fn set_faults(&self, per_thousand: usize) {
@@ -183,6 +185,14 @@ impl FaultyStore {
         let per_thousand = self.faults.load(Ordering::SeqCst) / share;
         let mut chance = self.chance.lock();
         (chance.random_range(0..1000) < per_thousand).then(|| chance.random_range(0..5))
+    }
+
+    /// Waits until the next write, perhaps the task's, is under way; that one never arrives.
+    pub(crate) async fn held_write<T>(&self, task: T) -> T {
+        let (told, under_way) = oneshot::channel();
+        *self.held.lock() = Some(told);
+        under_way.await.unwrap();
+        task
     }
 
     async fn dawdle(&self) {
@@ -206,6 +216,11 @@ impl fmt::Display for FaultyStore {
 #[async_trait]
 impl ObjectStore for FaultyStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let held = self.held.lock().take();
+        if let Some(told) = held {
+            let _ = told.send(());
+            std::future::pending::<()>().await;
+        }
         self.dawdle().await;
         let exclusive = matches!(opts.mode, PutMode::Create);
         match self.fault(1).filter(|_| exclusive) {

@@ -14,7 +14,7 @@ use crate::background::blocking;
 use crate::error::JournalError;
 use crate::header::Header;
 use crate::metrics::PartitionLabel;
-use crate::seen;
+use crate::seen::{self, SeenWriter};
 
 /// How long a candidate that is neither full nor old rests before the log is read again: a few large reads instead of
 /// one for each record.
@@ -38,13 +38,15 @@ pub(super) struct Lane {
     ready: Option<Ready>,
     work: Option<Work>,
     /// A batch that was offered and may or may not be written: it is offered again, byte for byte.
-    in_hand: Option<Sealed>,
+    in_hand: Option<Arc<Sealed>>,
 }
 
 /// The head that log and seen-index were compared with. A batch is made to follow this one, never a newer one that another
 /// sealer of this process brought: its offsets would be sealed twice.
 struct Ready {
     head: Option<Header>,
+    /// Writes what is sealed next into the seen-index.
+    seen: SeenWriter,
 }
 
 struct Work {
@@ -136,8 +138,8 @@ impl Lane {
                 }
                 return Err(error);
             }
-            seen::catch_up(&shared.seen, &shared.journal, self.partition, shared.settings.seen_window).await?;
-            self.ready = Some(Ready { head });
+            let seen = seen::catch_up(&shared.seen, &shared.journal, self.partition, shared.settings.seen_window).await?;
+            self.ready = Some(Ready { head, seen });
         }
     }
 
@@ -186,7 +188,8 @@ impl Lane {
             let (previous, deployment) = (self.base().cloned(), self.shared.journal.genesis().deployment);
             let (partition, now) = (self.partition, self.shared.clock.now());
             let candidate = work.candidate;
-            self.in_hand = blocking(move || candidate.seal(deployment, partition, previous, now)).await?;
+            let sealed = blocking(move || candidate.seal(deployment, partition, previous, now)).await?;
+            self.in_hand = sealed.map(Arc::new);
             self.work = self
                 .in_hand
                 .as_ref()
@@ -196,43 +199,48 @@ impl Lane {
     }
 
     /// Writes the batch in hand. Won: index, log and metrics follow. Lost: it is dropped with its identities, and the next
-    /// turn goes on from what the winner wrote. In doubt: it stays in hand.
+    /// turn goes on from what the winner wrote. In doubt, which includes a future dropped half-way: it stays in hand.
     async fn offer(&mut self) -> Result<(), JournalError> {
-        let Some(sealed) = self.in_hand.take() else { return Ok(()) };
+        let Some(sealed) = self.in_hand.clone() else { return Ok(()) };
         let label = PartitionLabel(self.partition);
         let began = Instant::now();
         match self.shared.journal.append(&sealed.batch).await {
             Ok(()) => {
                 self.shared.metrics.seal_seconds.get_or_create(&label).observe(began.elapsed().as_secs_f64());
-                self.won(sealed).await
+                self.in_hand = None;
+                self.won(&sealed).await
             }
             Err(JournalError::Fenced { seq, .. }) => {
                 tracing::info!(partition = %self.partition, %seq, "another sealer wrote the batch");
                 self.shared.metrics.fenced.get_or_create(&label).inc();
-                (self.ready, self.work) = (None, None);
+                (self.ready, self.work, self.in_hand) = (None, None, None);
                 self.shared.journal.refresh(self.partition).await.map(|_| ())
             }
             Err(error) => {
-                if error.is_retry() {
-                    self.in_hand = Some(sealed);
+                if !error.is_retry() {
+                    (self.ready, self.work, self.in_hand) = (None, None, None);
                 }
                 Err(error)
             }
         }
     }
 
-    async fn won(&mut self, sealed: Sealed) -> Result<(), JournalError> {
-        self.count(&sealed);
+    async fn won(&mut self, sealed: &Arc<Sealed>) -> Result<(), JournalError> {
+        self.count(sealed);
         // Until the index holds the batch, no candidate may be compared with it.
-        self.ready = None;
-        let header = sealed.batch.header;
+        let Some(Ready { seen, .. }) = self.ready.take() else { return Ok(()) };
+        let header = sealed.batch.header.clone();
         let horizon = seen::horizon(header.sealed_at, self.shared.settings.seen_window);
-        let (seen, entries, recorded) = (self.shared.seen.clone(), sealed.entries, header.clone());
-        if let Err(error) = blocking(move || seen.record(&recorded, &entries, horizon)).await {
-            self.work = None;
-            return Err(error);
+        let (writer, recorded) = (seen.clone(), sealed.clone());
+        match blocking(move || writer.record(&recorded.batch.header, &recorded.entries, horizon)).await {
+            Ok(true) => self.ready = Some(Ready { head: Some(header.clone()), seen }),
+            // Another sealer of this process brought the index up to date meanwhile: preparing again sees how far.
+            Ok(false) => self.work = None,
+            Err(error) => {
+                self.work = None;
+                return Err(error);
+            }
         }
-        self.ready = Some(Ready { head: Some(header.clone()) });
         // Best effort: the next release covers this one too.
         if let Err(error) = self.shared.log.release(self.partition, header.next_offset).await {
             tracing::warn!(partition = %self.partition, %error, "sealed records could not be released");

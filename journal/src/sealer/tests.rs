@@ -99,6 +99,20 @@ async fn duplicates_are_dropped_within_a_batch_and_across_batches_and_conflicts_
 }
 
 #[tokio::test]
+async fn a_sealer_whose_future_is_dropped_while_a_batch_is_on_its_way_goes_on_without_a_gap() {
+    let (folder, store, log) = (tempfile::tempdir().unwrap(), FaultyStore::new(0), MemoryLog::new(1));
+    let process = Process::start(store.clone(), log.clone(), folder.path(), settings()).await;
+    put(&log, &["a", "b"]).await;
+    let sealer = process.sealer.clone();
+    let task = store.held_write(tokio::spawn(async move { sealer.seal_available().await })).await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    put(&log, &["c", "a"]).await;
+    process.sealer.seal_available().await.unwrap();
+    assert_eq!(process.batches(P0).await, [(2, ids(&["a", "b"])), (4, ids(&["c"]))]);
+}
+
+#[tokio::test]
 async fn a_run_of_duplicates_only_is_sealed_as_an_empty_batch_and_the_log_released() {
     let (_folder, _store, log, process) = alone(settings()).await;
     put(&log, &["a"]).await;

@@ -6,7 +6,7 @@ use tributary_schemas::identity::{ContentDigest, Identity};
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::protobuf;
 
-use super::{SeenIndex, horizon};
+use super::{SeenIndex, SeenWriter, horizon};
 use crate::background::blocking;
 use crate::batch::SealedBatch;
 use crate::error::JournalError;
@@ -14,7 +14,7 @@ use crate::header::Header;
 use crate::store::{Journal, batch_path};
 
 /// Takes in every batch of the window that the index does not know yet. An index whose head is not in this journal is
-/// built anew.
+/// built anew. Gives the right to write what comes next.
 ///
 /// # Errors
 /// `Corrupt` if a batch is damaged; `Retry` if store or disk do not answer; what was taken in by then stays.
@@ -23,36 +23,42 @@ pub(crate) async fn catch_up(
     journal: &Journal,
     partition: Partition,
     window: Duration,
-) -> Result<(), JournalError> {
+) -> Result<SeenWriter, JournalError> {
+    let turn = seen.turn(partition);
+    let _one_at_a_time = turn.catching_up.lock().await;
+    let writer = seen.writer(partition);
     let known = seen.head(partition)?;
     let Some(head) = journal.head(partition) else {
-        return if known.is_some() { seen.clear(partition) } else { Ok(()) };
+        if known.is_some() {
+            writer.clear()?;
+        }
+        return Ok(writer);
     };
     let mut from = None;
     if let Some(known) = known {
         if known.seq == head.seq && known.hash == head.hash() {
-            return Ok(());
+            return Ok(writer);
         }
         if known.seq < head.seq && journal.header(partition, known.seq).await?.hash() == known.hash {
             from = Some(known.seq.next());
         }
     }
     if from.is_none() {
-        seen.clear(partition)?;
+        writer.clear()?;
     }
     let first = first_in_window(journal, &head, window).await?;
     let mut seq = from.map_or(first, |from| from.max(first));
     while seq <= head.seq {
         let batch = journal.read(partition, seq).await?;
-        let seen = seen.clone();
+        let writer = writer.clone();
         blocking(move || {
             let entries = identities(&batch)?;
-            seen.record(&batch.header, &entries, horizon(batch.header.sealed_at, window))
+            writer.record(&batch.header, &entries, horizon(batch.header.sealed_at, window))
         })
         .await?;
         seq = seq.next();
     }
-    Ok(())
+    Ok(writer)
 }
 
 /// The first batch that was sealed within the window before the head; `sealed_at` never goes back.
