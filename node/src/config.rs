@@ -11,9 +11,6 @@ use toml::{Table, Value};
 /// What every environment variable of the configuration starts with.
 pub const ENVIRONMENT_PREFIX: &str = "TRIBUTARY__";
 
-/// The treasury of `dev` and of commands run with `--data-dir`.
-pub const DEV_TREASURY: &str = "0x00000000000000000000000000000000000fee01";
-
 macro_rules! section {
     ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
         $(#[$doc])*

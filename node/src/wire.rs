@@ -88,19 +88,8 @@ impl Record {
     }
 
     /// The settlement job over this record.
-    pub fn settlement(&self, config: &Config) -> Result<Settlement, Failure> {
-        let values = config.settlement.parsed().map_err(|e| Failure::Usage(e.to_string()))?;
-        let treasury = values.treasury.ok_or_else(|| {
-            Failure::Usage("`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned())
-        })?;
-        let settings = tributary_settlement::Settings {
-            treasury,
-            max_fee: values.max_fee,
-            max_epoch_total: values.max_epoch_total,
-            wait_max: Duration::from_millis(config.settlement.wait_ms),
-            ..tributary_settlement::Settings::new(treasury)
-        };
-        Ok(Settlement::new(
+    pub fn settlement(&self, settings: tributary_settlement::Settings) -> Settlement {
+        Settlement::new(
             Arc::clone(&self.store),
             Arc::clone(&self.journal),
             Arc::clone(&self.certificates),
@@ -108,7 +97,7 @@ impl Record {
             Arc::clone(&self.engine),
             Arc::clone(&self.clock),
             settings,
-        ))
+        )
     }
 
     /// An indexer over this record; cheap until it runs.
@@ -209,6 +198,20 @@ impl Writers {
         record.engine.metrics().register(registry);
         door.metrics().register(registry);
     }
+}
+
+/// What the configuration says of settlement. Refused without a treasury.
+pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Settings, Failure> {
+    let values = config.settlement.parsed().map_err(|e| Failure::Usage(e.to_string()))?;
+    let treasury = values.treasury.ok_or_else(|| {
+        Failure::Usage("`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned())
+    })?;
+    Ok(tributary_settlement::Settings {
+        max_fee: values.max_fee,
+        max_epoch_total: values.max_epoch_total,
+        wait_max: Duration::from_millis(config.settlement.wait_ms),
+        ..tributary_settlement::Settings::new(treasury)
+    })
 }
 
 /// Takes the directory for writing, creating it if need be.

@@ -76,7 +76,7 @@ impl DataArguments {
             config.data.dir.clone_from(directory);
         }
         if config.settlement.treasury.is_none() && self.config.is_none() {
-            config.settlement.treasury = Some(crate::config::DEV_TREASURY.to_owned());
+            config.settlement.treasury = Some(tributary_settlement::Settings::DEV_TREASURY.to_owned());
         }
         Ok(config)
     }

@@ -27,16 +27,11 @@ impl Settle {
     /// Settles. Running it again, or twice at once, is harmless.
     pub async fn run(self) -> Outcome {
         let config = self.data.load()?;
-        // Refuse a configuration without a treasury before anything is touched.
-        if config.settlement.treasury.is_none() {
-            return Err(Failure::Usage(
-                "`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned(),
-            ));
-        }
+        // A configuration that cannot settle is refused before anything is touched.
+        let settings = wire::settlement_settings(&config)?;
         let spinner = progress::spinner("settling");
         let record = wire::record_for_job(&config).await?;
-        let settlement = record.settlement(&config)?;
-        let outcome = settlement.settle(SettleRequest { epoch: self.epoch, dry_run: self.dry_run }).await;
+        let outcome = record.settlement(settings).settle(SettleRequest { epoch: self.epoch, dry_run: self.dry_run }).await;
         spinner.finish_and_clear();
         let outcome = outcome.map_err(failure)?;
         if self.json {
