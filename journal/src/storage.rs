@@ -41,6 +41,7 @@ const STAGING_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 pub struct LocalStore {
     inner: LocalFileSystem,
     root: Arc<PathBuf>,
+    read_only: bool,
 }
 
 impl LocalStore {
@@ -52,6 +53,17 @@ impl LocalStore {
         Ok(Arc::new(Self::open_local(directory.as_ref())?))
     }
 
+    /// Opens a directory that exists for reading alone: nothing in it is made, cleared or changed, and every write is
+    /// refused. So it works on a copy that this process may not write to.
+    ///
+    /// # Errors
+    /// When the directory does not exist or cannot be read.
+    pub fn open_read_only(directory: impl AsRef<FsPath>) -> Result<Arc<dyn ObjectStore>> {
+        let directory = directory.as_ref();
+        let root = directory.canonicalize().map_err(|source| failure("open", directory, source))?;
+        Ok(Arc::new(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root), read_only: true }))
+    }
+
     fn open_local(directory: &FsPath) -> Result<Self> {
         let opened = create_folder(directory).and_then(|()| directory.canonicalize()).and_then(|root| {
             create_folder(&root.join(STAGING))?;
@@ -59,7 +71,15 @@ impl LocalStore {
             Ok(root)
         });
         let root = opened.map_err(|source| failure("open", directory, source))?;
-        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root) })
+        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root), read_only: false })
+    }
+
+    fn check_writable(&self, location: &Path) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let source = format!("{} is open for reading only", self.root.display()).into();
+        Err(Error::PermissionDenied { path: location.to_string(), source })
     }
 
     /// Syncs the folder of an object that got its name by the inner store's hands.
@@ -83,6 +103,7 @@ impl fmt::Display for LocalStore {
 #[async_trait]
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.check_writable(location)?;
         let exclusive = match opts.mode {
             PutMode::Create => true,
             PutMode::Overwrite => false,
@@ -103,6 +124,7 @@ impl ObjectStore for LocalStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.check_writable(location)?;
         if !opts.attributes.is_empty() {
             return Err(self.not_implemented("put_multipart_opts with attributes"));
         }
@@ -120,6 +142,10 @@ impl ObjectStore for LocalStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        if self.read_only {
+            let store = self.clone();
+            return locations.map(move |location| location.and_then(|at| store.check_writable(&at).map(|()| at))).boxed();
+        }
         self.inner.delete_stream(locations)
     }
 
@@ -139,12 +165,14 @@ impl ObjectStore for LocalStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.check_writable(to)?;
         self.create_folder_of(to).await?;
         self.inner.copy_opts(from, to, options).await?;
         self.sync_folder_of(to).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.check_writable(to)?;
         self.create_folder_of(to).await?;
         self.inner.rename_opts(from, to, options).await?;
         self.sync_folder_of(to).await?;
