@@ -58,8 +58,8 @@ impl Rebuild {
         }
         self.check_into(&config.data.dir)?;
         let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
-        let open = |path: &Path| LocalStore::open(path).map_err(|e| Failure::failed("a store cannot be opened", e));
-        let (source, target) = (open(&source)?, open(&self.into.join("store"))?);
+        let source = wire::store_to_read(&source)?;
+        let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bars = Bars::new();
         let rebuilt = rebuild_from_journal(source, target, clock, &bars).await;
