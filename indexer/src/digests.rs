@@ -45,7 +45,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<BTreeMap<String, Hash>> {
     (render(&digests) == bytes).then(|| digests.into_iter().collect())
 }
 
-/// Compares every object of the table with what was recorded of it, and the log with the files it names. The head of the
+/// Compares every object of the table with what was recorded of it, the log with the files it names, and the digests with the
+/// commits they are of. The head of the
 /// log may lack its record for a moment (or after a crash, until the next commit); it then must at least parse.
 pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec<Difference>> {
     let before = log.list().await?;
@@ -55,6 +56,7 @@ pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec
     let found: Vec<Option<Difference>> =
         futures::stream::iter(checks).buffered(settings.reads_in_flight_max).try_collect().await?;
     let mut differences: Vec<Difference> = found.into_iter().flatten().collect();
+    differences.extend(missing_commits(log, &names).await?);
     match log.load(settings).await {
         Ok(state) => {
             let there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -73,6 +75,34 @@ pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec
         Err(error) => return Err(error),
     }
     Ok(differences)
+}
+
+/// Commits that are gone although their digests are recorded. Of the last commits of a log nothing else is left to tell;
+/// what lies behind a checkpoint is swept, each commit before its digest.
+async fn missing_commits(log: &TableLog, names: &[String]) -> Result<Vec<Difference>> {
+    let commits = |folder: &str| -> BTreeSet<i64> {
+        let version = |name: &String| match LogName::parse(name.strip_prefix(folder)?)? {
+            LogName::Commit(version) => Some(version),
+            LogName::Checkpoint(_) => None,
+        };
+        names.iter().filter_map(version).collect()
+    };
+    let mut missing = Vec::new();
+    for version in commits("_digests/").difference(&commits("_delta_log/")) {
+        // It may have been written while the objects were listed.
+        if log.read_commit(*version).await?.is_none() {
+            missing.push(*version);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let checkpoint = log.list().await?.checkpoints.keys().next_back().copied();
+    let difference = |version| {
+        let problem = "the commit is missing, though its digest is recorded".to_owned();
+        Difference { object: log.commit_path(version), problem }
+    };
+    Ok(missing.into_iter().filter(|version| checkpoint.is_none_or(|kept| *version >= kept)).map(difference).collect())
 }
 
 /// Every object below the table's folder, relative to it, in the order of their names.

@@ -59,7 +59,8 @@ async fn a_missing_object_is_found_and_named() {
     let commit = Path::from("lake/settled/_delta_log/00000000000000000007.json");
     let digest = Path::from("lake/settled/_digests/00000000000000000003.json");
     let behind = Path::from("lake/settled/_delta_log/00000000000000000003.json");
-    for (removed, named) in [(&live, &live), (&digest, &behind)] {
+    let last = Path::from("lake/settled/_delta_log/00000000000000000008.json");
+    for (removed, named) in [(&live, &live), (&digest, &behind), (&commit, &commit), (&last, &last)] {
         let sound = read_object(store.as_ref(), removed).await;
         store.delete(removed).await.unwrap();
         let found = Lake::open(Arc::clone(&store)).check_digests(Table::Settled).await.unwrap();

@@ -74,10 +74,7 @@ pub(super) async fn check(
         cut = record.cut.clone();
         progress.advance(1);
     }
-    match records.last() {
-        Some(last) => check_no_more(sources, last.number, only).await,
-        None => Ok(()),
-    }
+    check_no_more(sources, records.last().map(|last| last.number), only).await
 }
 
 fn fold_failure(error: FoldError) -> SettlementError {
@@ -359,17 +356,20 @@ async fn compare_row(
 }
 
 /// No rows of epochs that no record closed.
-async fn check_no_more(sources: &Sources, last: Epoch, only: Option<Epoch>) -> Result<(), SettlementError> {
+async fn check_no_more(sources: &Sources, last: Option<Epoch>, only: Option<Epoch>) -> Result<(), SettlementError> {
     if only.is_some() {
         return Ok(());
     }
     let head = sources.engine.head().await?;
     let session = sources.engine.session_unlimited(&head).await?;
     let records = crate::records::EpochRecords::new(std::sync::Arc::clone(&sources.store), crate::metrics::Metrics::default());
-    match session.latest_epoch().await?.filter(|latest| *latest > last) {
+    match session.latest_epoch().await?.filter(|latest| Some(*latest) > last) {
         // A job that runs beside the check closed it meanwhile.
         Some(more) if records.get(more).await?.is_some() => Ok(()),
-        Some(more) => Err(SettlementError::difference(format!("table epochs, epoch {more}"), "no record closed this epoch")),
+        Some(more) => {
+            let path = crate::records::path(more).to_string();
+            Err(SettlementError::difference(path, format!("the record is missing, though table epochs has epoch {more}")))
+        }
         None => Ok(()),
     }
 }
