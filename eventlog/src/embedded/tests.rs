@@ -111,7 +111,8 @@ async fn a_log_whose_making_was_cut_off_is_made_again_at_the_given_offsets() {
     let empty_database = TempDir::new().unwrap();
     drop(rocksdb::DB::open_default(empty_database.path()).unwrap());
     for dir in [empty_folder, empty_database] {
-        let create = || EmbeddedLog::create_at(dir.path(), count(1), &[(part(0), at(7))], Settings::default());
+        let starts = [(part(0), at(7))];
+        let create = || EmbeddedLog::create_at(dir.path(), count(1), &starts, Settings::default());
         let log = create().await.unwrap();
         assert_eq!(log.bounds(part(0)).await.unwrap(), Bounds { earliest: at(7), next: at(7) });
         log.close().await;
