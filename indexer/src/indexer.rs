@@ -39,6 +39,15 @@ impl IndexedCut {
     }
 }
 
+/// Why nothing is indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened, on what.
+    pub error: String,
+    /// Whether it stays until an operator mends it; otherwise it passes by itself.
+    pub stopped: bool,
+}
+
 /// Brings sealed batches into the tables, each row exactly once. Several indexers of one lake are safe: one is ahead, the
 /// others find its rows there.
 pub struct Indexer {
@@ -47,7 +56,7 @@ pub struct Indexer {
     clock: Arc<dyn Clock>,
     settings: Settings,
     rounds: AtomicUsize,
-    last_error: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
     metrics: RoundMetrics,
 }
 
@@ -60,7 +69,7 @@ impl Indexer {
             clock,
             settings,
             rounds: AtomicUsize::new(0),
-            last_error: Mutex::default(),
+            trouble: Mutex::default(),
             metrics: RoundMetrics::default(),
         })
     }
@@ -78,8 +87,8 @@ impl Indexer {
     }
 
     /// Why the last round failed; `None` once one succeeded.
-    pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
     }
 
     /// Indexes every batch that is sealed now.
@@ -95,7 +104,7 @@ impl Indexer {
     }
 
     /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses;
-    /// [`Self::last_error`] tells why.
+    /// [`Self::trouble`] tells why.
     pub async fn run(&self, shutdown: CancellationToken) {
         futures::join!(self.run_rounds(&shutdown), self.run_upkeep(&shutdown));
     }
@@ -109,7 +118,7 @@ impl Indexer {
             };
             let Err(error) = ended else {
                 failures = 0;
-                *self.last_error.lock() = None;
+                *self.trouble.lock() = None;
                 continue;
             };
             failures += 1;
@@ -122,7 +131,7 @@ impl Indexer {
             } else {
                 tracing::error!(%error, code = error.code(), failures, "a round cannot be indexed");
             }
-            *self.last_error.lock() = Some(error.to_string());
+            *self.trouble.lock() = Some(Trouble { error: error.to_string(), stopped: !mends_itself });
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}

@@ -83,13 +83,17 @@ impl Sealer {
     /// Seals by size and age until shut down. A partition that meets damage stops there, which [`Self::state`] and the
     /// metrics show; the others go on. Failures that can pass are tried again for ever, with a pause.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let tasks: Vec<_> =
-            self.shared.journal.partitions().map(|p| tokio::spawn(self.clone().run_partition(p, shutdown.clone()))).collect();
-        for (partition, task) in self.shared.journal.partitions().zip(tasks) {
-            if let Err(error) = task.await {
-                self.shared.note(partition, Some(&JournalError::Refused(format!("the sealer's task ended early: {error}"))));
+        let tasks = self.shared.journal.partitions().map(|partition| {
+            let task = tokio::spawn(self.clone().run_partition(partition, shutdown.clone()));
+            async move {
+                if let Err(error) = task.await {
+                    let early = JournalError::Refused(format!("the sealer's task ended early: {error}"));
+                    self.shared.note(partition, Some(&early));
+                }
             }
-        }
+        });
+        // All at once: one that ends early is to be seen while the others go on.
+        futures::future::join_all(tasks).await;
     }
 
     /// Seals everything that lies in the log now, small batches too, then returns. Partitions with damage are named in the
