@@ -9,6 +9,7 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 use super::layout;
 use crate::error::LogError;
+use crate::folder;
 use crate::record::{Bounds, LoggedRecord};
 use crate::settings::Settings;
 
@@ -34,7 +35,7 @@ impl Store {
     /// [`LogError::InUse`], [`LogError::Reject`] for another format or partition count or for a log that exists although
     /// `must_be_new`, [`LogError::Retry`] for a full disk, [`LogError::Corrupt`].
     pub fn open(dir: &Path, partitions: PartitionCount, settings: &Settings, birth: &Birth) -> Result<Self, LogError> {
-        std::fs::create_dir_all(dir).map_err(|e| retry(dir, &e))?;
+        folder::create(dir).map_err(|e| retry(dir, &e))?;
         let options = options(settings).map_err(|e| classify(dir, &e))?;
         let db = DB::open(&options, dir).map_err(|e| classify(dir, &e))?;
         let store = Self { db, dir: dir.to_path_buf() };
