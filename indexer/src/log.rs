@@ -8,7 +8,8 @@ use deltalake_core::kernel::Action;
 use deltalake_core::logstore::get_actions;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use tributary_journal::placement::{self, Placed, place};
 use tributary_schemas::tables::Table;
 use tributary_schemas::units::keccak256;
 
@@ -91,12 +92,7 @@ impl TableLog {
 
     /// The object's bytes; `None` when there is none.
     pub(crate) async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
-        let answer = match self.store.get(path).await {
-            Ok(answer) => answer,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(Error::store("reading", path)(error)),
-        };
-        answer.bytes().await.map(Some).map_err(Error::store("reading", path))
+        placement::read(&*self.store, path).await.map_err(Error::store("reading", path))
     }
 
     pub(crate) async fn put(&self, path: &Path, bytes: Bytes) -> Result<()> {
@@ -104,22 +100,16 @@ impl TableLog {
         Ok(())
     }
 
-    /// Writes the commit of a version if there is none. After any error the object is read: our bytes mean that we won,
-    /// nothing there means that nothing happened, another's bytes that we lost.
+    /// Writes the commit of a version if there is none, by the rule of [`place`].
     pub(crate) async fn put_commit(&self, version: i64, bytes: &Bytes) -> Result<Put> {
         let path = self.commit_path(version);
         self.put_if_absent(&path, bytes).await
     }
 
     pub(crate) async fn put_if_absent(&self, path: &Path, bytes: &Bytes) -> Result<Put> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let Err(error) = self.store.put_opts(path, PutPayload::from(bytes.clone()), options).await else {
-            return Ok(Put::Won);
-        };
-        match self.get(path).await? {
-            Some(found) if found == bytes => Ok(Put::Won),
-            Some(_) => Ok(Put::Lost),
-            None => Err(Error::store("writing", path)(error)),
+        match place(&*self.store, path, bytes).await.map_err(Error::store("writing", path))? {
+            Placed::Ours => Ok(Put::Won),
+            Placed::Theirs(_) => Ok(Put::Lost),
         }
     }
 
