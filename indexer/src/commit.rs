@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::log::{Put, TableLog};
 use crate::metrics::label;
+use crate::pause::jittered;
 use crate::state::{LiveFile, READER_VERSION, Snapshot, TableState, WRITER_VERSION};
 
 /// After this long without a look at the log, a reader makes sure that its place in the log was not cleaned away.
@@ -189,8 +190,10 @@ impl Lake {
     /// appended, and a rewrite only needs its own files to be live still.
     pub(crate) async fn commit(&self, table: Table, change: &Change) -> Result<Outcome> {
         let cell = self.cell(table);
-        let mut cached = cell.cached.lock().await;
+        let mut lost = 0;
         for _ in 0..self.settings.commit_attempts_max {
+            // Free during the pause: readers of the table need not wait for it.
+            let mut cached = cell.cached.lock().await;
             self.refresh(cell, &mut cached).await?;
             let Some(state) = cached.state.as_ref() else { continue };
             if !change.still_possible(state) {
@@ -205,8 +208,11 @@ impl Lake {
                 Some(version) => return Ok(Outcome::Committed { version }),
                 None => {
                     self.metrics.conflicts.get_or_create(&label(table)).inc();
+                    lost += 1;
                 }
             }
+            drop(cached);
+            tokio::time::sleep(jittered(self.settings.commit_pause_max, lost)).await;
         }
         Err(Error::Contended { table: table.name(), attempts: self.settings.commit_attempts_max })
     }
