@@ -16,6 +16,7 @@ use tributary_schemas::tables::Table;
 use crate::error::{Kind, Result};
 use crate::lake::Lake;
 use crate::metrics::RoundMetrics;
+use crate::pause::jittered;
 use crate::round::{Done, Marks, Round, cut_of};
 use crate::settings::Settings;
 
@@ -189,13 +190,4 @@ impl std::fmt::Debug for Indexer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Indexer").field("lake", &self.lake).field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// A pause that doubles with every failure from a hundredth of the longest, between half and the whole of that.
-fn jittered(longest: Duration, failures: u32) -> Duration {
-    const DOUBLINGS_MAX: u32 = 7;
-    let whole = (longest / 100) * (1 << failures.min(DOUBLINGS_MAX));
-    let whole = whole.min(longest);
-    let chance = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    whole / 2 + whole / 2 * chance / 255
 }

@@ -20,6 +20,7 @@ pub mod indexer;
 pub mod lake;
 mod log;
 pub mod metrics;
+mod pause;
 mod round;
 pub mod rows;
 pub mod settings;
