@@ -64,7 +64,8 @@ impl EmbeddedLog {
     /// when the journal already holds everything before.
     ///
     /// # Errors
-    /// Those of [`Self::open`], and [`LogError::Reject`] when there is a log already or a partition does not exist.
+    /// Those of [`Self::open`], [`LogError::Exists`] when there is a log already, and [`LogError::Reject`] when a partition
+    /// does not exist. A directory in which an earlier call was cut off holds no log: it is created then.
     pub async fn create_at(
         dir: &Path,
         partitions: PartitionCount,

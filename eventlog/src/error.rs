@@ -21,6 +21,12 @@ pub enum LogError {
         /// Which rule it breaks.
         reason: String,
     },
+    /// There is a log already where a new one was to be made: open it, or name another directory.
+    #[error("{} holds an event log already", dir.display())]
+    Exists {
+        /// The directory of the log.
+        dir: PathBuf,
+    },
     /// Another process, or this one, has the log open already.
     #[error("the event log in {} is in use: another process (or this one) has it open", dir.display())]
     InUse {
@@ -61,7 +67,7 @@ impl LogError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Retry { .. } => "log_not_available",
-            Self::Reject { .. } => "log_refused",
+            Self::Reject { .. } | Self::Exists { .. } => "log_refused",
             Self::InUse { .. } => "log_in_use",
             Self::OutOfRange { .. } => "log_out_of_range",
             Self::Corrupt { .. } => "log_damaged",

@@ -71,7 +71,9 @@ impl JournalError {
         match error {
             LogError::Closed => Self::Closed,
             LogError::Retry { .. } => Self::retry(place, error),
-            LogError::Reject { .. } | LogError::InUse { .. } => Self::Refused(format!("{place}: {error}")),
+            LogError::Reject { .. } | LogError::Exists { .. } | LogError::InUse { .. } => {
+                Self::Refused(format!("{place}: {error}"))
+            }
             LogError::OutOfRange { .. } | LogError::Corrupt { .. } => Self::corrupt(place, error),
         }
     }

@@ -44,6 +44,7 @@ const STAGING_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 pub struct LocalStore {
     inner: LocalFileSystem,
     folders: Arc<Folders>,
+    read_only: bool,
 }
 
 impl LocalStore {
@@ -55,6 +56,18 @@ impl LocalStore {
         Ok(Arc::new(Self::open_local(directory.as_ref())?))
     }
 
+    /// Opens a directory that exists for reading alone: nothing in it is made, cleared or changed, and every write is
+    /// refused. So it works on a copy that this process may not write to.
+    ///
+    /// # Errors
+    /// When the directory does not exist or cannot be read.
+    pub fn open_read_only(directory: impl AsRef<FsPath>) -> Result<Arc<dyn ObjectStore>> {
+        let directory = directory.as_ref();
+        let root = directory.canonicalize().map_err(|source| failure("open", directory, source))?;
+        let inner = LocalFileSystem::new_with_prefix(&root)?;
+        Ok(Arc::new(Self { inner, folders: Arc::new(Folders::new(root)), read_only: true }))
+    }
+
     fn open_local(directory: &FsPath) -> Result<Self> {
         let opened = folder::create(directory).and_then(|()| directory.canonicalize()).and_then(|root| {
             folder::create_one(&root.join(STAGING))?;
@@ -62,7 +75,7 @@ impl LocalStore {
             Ok(root)
         });
         let root = opened.map_err(|source| failure("open", directory, source))?;
-        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, folders: Arc::new(Folders::new(root)) })
+        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, folders: Arc::new(Folders::new(root)), read_only: false })
     }
 
     /// A store that makes the names of objects durable with `sync`: a test's, which fails.
@@ -71,6 +84,14 @@ impl LocalStore {
         let store = Self::open_local(directory)?;
         let folders = Folders::with_sync(store.folders.root().to_path_buf(), sync);
         Ok(Arc::new(Self { folders: Arc::new(folders), ..store }))
+    }
+
+    fn check_writable(&self, location: &Path) -> Result<()> {
+        if !self.read_only {
+            return Ok(());
+        }
+        let source = format!("{} is open for reading only", self.folders.root().display()).into();
+        Err(Error::PermissionDenied { path: location.to_string(), source })
     }
 
     /// Syncs the folder of an object that got its name by the inner store's hands.
@@ -96,6 +117,7 @@ impl fmt::Display for LocalStore {
 #[async_trait]
 impl ObjectStore for LocalStore {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.check_writable(location)?;
         let exclusive = match opts.mode {
             PutMode::Create => true,
             PutMode::Overwrite => false,
@@ -116,6 +138,7 @@ impl ObjectStore for LocalStore {
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.check_writable(location)?;
         if !opts.attributes.is_empty() {
             return Err(self.not_implemented("put_multipart_opts with attributes"));
         }
@@ -133,6 +156,10 @@ impl ObjectStore for LocalStore {
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        if self.read_only {
+            let store = self.clone();
+            return locations.map(move |location| location.and_then(|at| store.check_writable(&at).map(|()| at))).boxed();
+        }
         self.inner.delete_stream(locations)
     }
 
@@ -152,12 +179,14 @@ impl ObjectStore for LocalStore {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.check_writable(to)?;
         self.create_folder_of(to).await?;
         self.inner.copy_opts(from, to, options).await?;
         self.sync_folder_of(to).await
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.check_writable(to)?;
         self.create_folder_of(to).await?;
         self.inner.rename_opts(from, to, options).await?;
         self.sync_folder_of(to).await?;

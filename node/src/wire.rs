@@ -24,9 +24,12 @@ use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
 use tributary_settlement::Settlement;
 
 use crate::config::Config;
-use crate::exit::Failure;
-use crate::lock::{DirectoryLock, LockError};
+use crate::exit::{Failure, Outcome};
+use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::status::Sources;
+
+/// How long `dev` waits for a job that finishes what the log holds.
+const DEV_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// What reads the record of a data directory: works beside a running `dev`.
 pub struct Record {
@@ -64,14 +67,23 @@ pub struct Writers {
 impl Record {
     /// Opens the record of a data directory. `born_with` creates the deployment when there is none yet.
     pub async fn open(config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
-        let directory = config.data.dir.clone();
-        if born_with.is_none() && !directory.join("store").is_dir() {
-            return Err(Failure::Failed(format!(
-                "{} is no data directory: name the one that `tributary dev` writes with --data-dir",
-                directory.display()
-            )));
+        let directory = &config.data.dir;
+        if born_with.is_none() {
+            check_is_one(directory)?;
         }
         let store = LocalStore::open(directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
+        Self::over(store, config, born_with).await
+    }
+
+    /// Opens the record for reading alone: nothing in the directory is made or changed, so it may be a copy that this
+    /// process cannot write to.
+    pub async fn open_read_only(config: &Config) -> Result<Self, Failure> {
+        check_is_one(&config.data.dir)?;
+        Self::over(store_to_read(&config.data.dir.join("store"))?, config, None).await
+    }
+
+    async fn over(store: Arc<dyn ObjectStore>, config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
+        let directory = config.data.dir.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
         let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
@@ -214,6 +226,21 @@ pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Sett
     })
 }
 
+fn check_is_one(directory: &Path) -> Outcome {
+    match directory.join("store").is_dir() {
+        true => Ok(()),
+        false => Err(Failure::Failed(format!(
+            "{} is no data directory: name the one that `tributary dev` writes with --data-dir",
+            directory.display()
+        ))),
+    }
+}
+
+/// A store that is only read.
+pub fn store_to_read(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> {
+    LocalStore::open_read_only(directory).map_err(|e| Failure::failed("the store cannot be read", e))
+}
+
 /// Takes the directory for writing, creating it if need be.
 pub fn take(directory: &Path) -> Result<DirectoryLock, LockError> {
     if let Err(source) = folder::create(directory) {
@@ -222,16 +249,32 @@ pub fn take(directory: &Path) -> Result<DirectoryLock, LockError> {
     DirectoryLock::take(directory)
 }
 
+/// Takes the directory for `dev`. A job that works on it is waited for, for at most [`DEV_WAIT_MAX`]; another `dev` is not.
+pub async fn take_for_dev(directory: &Path) -> Result<DirectoryLock, LockError> {
+    std::fs::create_dir_all(directory).map_err(|source| LockError::Io { directory: directory.display().to_string(), source })?;
+    let _turn = JobLock::take(directory, DEV_WAIT_MAX, |holder| {
+        eprintln!("waiting for the job of process {holder} that works on {}, for at most {DEV_WAIT_MAX:?}", directory.display());
+    })
+    .await?;
+    take(directory)
+}
+
 /// Opens the record for a job. When nothing else works on the directory, what its log still holds is brought through all
-/// stages first; beside a running `dev`, that is the other process's work.
+/// stages first; beside a running `dev`, that is the other process's work. Of several jobs at once each waits until the one
+/// before it is through with this: what it finds sealed is then all that was accepted, and not a part of it. The wait is
+/// `settlement.wait_ms` at most.
 pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
     let record = Record::open(config, None).await?;
+    let failed = |error: LockError| Failure::Failed(error.to_string());
+    let wait_max = Duration::from_millis(config.settlement.wait_ms);
+    let _turn = JobLock::take(&record.directory, wait_max, |_| {}).await.map_err(failed)?;
     match take(&record.directory) {
         Ok(lock) if record.directory.join("log").is_dir() => {
             record.writers(config, lock).await?.catch_up().await?;
         }
+        // No job holds it, or this one would not have its turn: it is a `dev`.
         Ok(_) | Err(LockError::Held { .. }) => {}
-        Err(error) => return Err(Failure::Failed(error.to_string())),
+        Err(error) => return Err(failed(error)),
     }
     Ok(record)
 }

@@ -27,7 +27,7 @@ use crate::tables::read_epochs;
 pub struct SettleRequest {
     /// A closed epoch: recompute it. The next one, or none: close it.
     pub epoch: Option<Epoch>,
-    /// Compute and write nothing.
+    /// Compute over what is certified and indexed now, without waiting for more, and write nothing.
     pub dry_run: bool,
 }
 
@@ -83,7 +83,7 @@ impl Settlement {
 
     /// Closes the next epoch, unless nothing new is available; or recomputes the closed epoch that is asked for and
     /// compares it with its tables. Whatever an interrupted job left of closed epochs is completed first. When it returns,
-    /// the rows are visible to queries.
+    /// the rows are visible to queries. A dry run writes nothing and waits for nothing.
     ///
     /// # Errors
     /// `Late`: what was sealed when it began did not become available and indexed in time. `Ceiling`: amounts above a
@@ -149,8 +149,11 @@ impl Settlement {
 
     async fn close(&self, records: &[EpochRecord], dry_run: bool) -> Result<SettleOutcome, SettlementError> {
         let previous = records.last();
-        let cut = self.available_cut().await?;
         let last_cut = previous.map_or_else(Cut::empty, |previous| previous.cut.clone());
+        let cut = match dry_run {
+            true => self.cut_at_hand(&last_cut).await?,
+            false => self.available_cut().await?,
+        };
         if !cut.is_at_least(&last_cut) {
             let what = format!("the last epoch covers {last_cut}, but the journal ends at {cut}");
             return Err(SettlementError::difference("journal", what));
@@ -221,6 +224,16 @@ impl Settlement {
         assert!(certified.is_at_least(&sealed), "waited until {sealed} is certified, got {certified}");
         self.metrics.waited(began.elapsed());
         Ok(sealed)
+    }
+
+    /// What is certified and indexed now. It covers the last epoch, unless its tables of events were thrown away.
+    async fn cut_at_hand(&self, last: &Cut) -> Result<Cut, SettlementError> {
+        let indexed = self.computer.engine.head().await?;
+        let reached = self.certificates.certified().await?.meet(&indexed);
+        match reached.is_at_least(last) {
+            true => Ok(reached),
+            false => Err(SettlementError::Late { stage: "indexed", wanted: last.clone(), reached }),
+        }
     }
 
     async fn wait_indexed(&self, cut: &Cut) -> Result<(), SettlementError> {

@@ -125,16 +125,10 @@ impl Server {
         Ok(())
     }
 
-    /// Kills it and starts it again on the same port. A job may hold the directory for a while after the kill.
+    /// Kills it and starts it again on the same port. A job that holds the directory meanwhile is waited for by `dev` itself.
     pub async fn kill_and_restart(&mut self) -> Outcome {
         self.kill().await?;
-        let deadline = Instant::now() + READY_AT_LAST;
-        loop {
-            match self.start().await {
-                Err(_) if Instant::now() < deadline && self.ended()? => tokio::time::sleep(POLL).await,
-                started => return started,
-            }
-        }
+        self.start().await
     }
 
     /// Stops it with SIGTERM and waits for its end, which must be a success.

@@ -32,8 +32,8 @@ impl Store {
     /// Opens the log in `dir`, or creates it, each partition beginning at the offset that `start` gives.
     ///
     /// # Errors
-    /// [`LogError::InUse`], [`LogError::Reject`] for another format or partition count or for a log that exists although
-    /// `must_be_new`, [`LogError::Retry`] for a full disk, [`LogError::Corrupt`].
+    /// [`LogError::InUse`], [`LogError::Reject`] for another format or partition count, [`LogError::Exists`] for a log that
+    /// was to be new, [`LogError::Retry`] for a full disk, [`LogError::Corrupt`].
     pub fn open(dir: &Path, partitions: PartitionCount, settings: &Settings, birth: &Birth) -> Result<Self, LogError> {
         folder::create(dir).map_err(|e| retry(dir, &e))?;
         let options = options(settings).map_err(|e| classify(dir, &e))?;
@@ -42,7 +42,7 @@ impl Store {
         if store.is_new()? {
             store.create(partitions, birth)?;
         } else if matches!(birth, Birth::New(_)) {
-            return Err(LogError::Reject { reason: format!("{} holds an event log already", dir.display()) });
+            return Err(LogError::Exists { dir: dir.to_path_buf() });
         }
         store.check(partitions)?;
         Ok(store)

@@ -100,9 +100,24 @@ async fn a_log_made_after_a_rebuild_begins_at_the_given_offsets() {
     assert_eq!(log.read(part(1), at(1000), 1).await.unwrap()[0].offset, at(1000));
     assert!(matches!(log.read(part(1), at(999), 1).await, Err(LogError::OutOfRange { .. })));
     log.close().await;
-    assert!(matches!(create().await, Err(LogError::Reject { .. })), "an existing log is not begun anew");
+    assert!(matches!(create().await, Err(LogError::Exists { .. })), "an existing log is not begun anew");
     let none = EmbeddedLog::create_at(dir.path(), count(2), &[(part(2), at(1))], Settings::default()).await;
     assert!(matches!(none, Err(LogError::Reject { .. })));
+}
+
+#[tokio::test]
+async fn a_log_whose_making_was_cut_off_is_made_again_at_the_given_offsets() {
+    let empty_folder = TempDir::new().unwrap();
+    let empty_database = TempDir::new().unwrap();
+    drop(rocksdb::DB::open_default(empty_database.path()).unwrap());
+    for dir in [empty_folder, empty_database] {
+        let first = [(part(0), at(7))];
+        let create = || EmbeddedLog::create_at(dir.path(), count(1), &first, Settings::default());
+        let log = create().await.unwrap();
+        assert_eq!(log.bounds(part(0)).await.unwrap(), Bounds { earliest: at(7), next: at(7) });
+        log.close().await;
+        assert_eq!(create().await.err(), Some(LogError::Exists { dir: dir.path().to_path_buf() }));
+    }
 }
 
 #[tokio::test]

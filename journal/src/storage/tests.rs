@@ -144,6 +144,34 @@ async fn listing_with_an_offset_gives_what_comes_after_it() {
     assert_eq!(after, [format!("p/{:020}.batch", 3), format!("p/{:020}.batch", 4)]);
 }
 
+#[tokio::test]
+async fn a_store_open_for_reading_gives_every_object_makes_nothing_and_refuses_every_write() {
+    let (folder, store) = open();
+    let (kept, other) = (Path::from("a/kept"), Path::from("b/other"));
+    store.put(&kept, "x".into()).await.unwrap();
+    let directory = folder.path().join("deep/store");
+    fs::remove_dir(directory.join(STAGING)).unwrap();
+    let reading = LocalStore::open_read_only(&directory).unwrap();
+    assert_eq!(reading.get(&kept).await.unwrap().bytes().await.unwrap(), "x");
+    let listed: Vec<ObjectMeta> = reading.list(None).try_collect().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    let refused = [
+        reading.put(&other, "y".into()).await.err(),
+        reading.put_multipart(&other).await.err(),
+        reading.copy(&kept, &other).await.err(),
+        reading.rename(&kept, &other).await.err(),
+        reading.delete(&kept).await.err(),
+    ];
+    for error in refused {
+        let error = error.unwrap();
+        assert!(matches!(error, Error::PermissionDenied { .. }), "{error}");
+        assert!(error.to_string().contains("open for reading only"), "{error}");
+    }
+    assert_eq!(names(&store).await, ["a/kept"]);
+    assert!(!directory.join(STAGING).exists() && !directory.join("b").exists());
+    assert!(LocalStore::open_read_only(directory.join("absent")).is_err());
+}
+
 /// A small file system of its own; `None`, said aloud, where this user may not mount one.
 struct SmallDisk(tempfile::TempDir);
 
@@ -155,6 +183,11 @@ impl SmallDisk {
         if mounted.is_ok_and(|status| status.success()) {
             return Some(Self(folder));
         }
+        assert!(
+            std::env::var_os("TRIBUTARY_REQUIRE_ALL").is_none(),
+            "TRIBUTARY_REQUIRE_ALL is set, but a tmpfs cannot be mounted here: run the tests as root with CAP_SYS_ADMIN, or \
+             unset it to have them skipped"
+        );
         println!("SKIPPED: a full disk needs the right to mount a tmpfs");
         None
     }

@@ -27,7 +27,7 @@ impl Claim {
     /// Prints the claim and its proof as JSON.
     pub async fn run(self) -> Outcome {
         let config = self.data.load()?;
-        let record = Record::open(&config, None).await?;
+        let record = Record::open_read_only(&config).await?;
         let claim = tributary_query::claim(&record.engine, self.address, self.epoch).await;
         super::print_json(&claim.map_err(|e| Failure::Failed(e.to_string()))?)
     }

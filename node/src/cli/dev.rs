@@ -36,7 +36,7 @@ impl Dev {
         if let Some(port) = self.port {
             config.http.port = port;
         }
-        let lock = wire::take(&config.data.dir).map_err(|e| Failure::Failed(e.to_string()))?;
+        let lock = wire::take_for_dev(&config.data.dir).await.map_err(|e| Failure::Failed(e.to_string()))?;
         let listener = server::bind(config.http.port).await?;
         let url = listener.local_addr().map(|a| format!("http://{a}")).map_err(|e| Failure::failed("no address", e))?;
         let born_with = self.partitions(&config)?;

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use tributary_eventlog::embedded::EmbeddedLog;
+use tributary_eventlog::{EventLog, LogError};
 use tributary_journal::Journal;
 use tributary_journal::storage::LocalStore;
-use tributary_schemas::ids::{Clock, Offset, SystemClock};
+use tributary_schemas::ids::{Clock, Offset, Partition, SystemClock};
 use tributary_settlement::{RebuildReport, rebuild_from_journal};
 
 use super::settle::failure;
@@ -58,8 +59,8 @@ impl Rebuild {
         }
         self.check_into(&config.data.dir)?;
         let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
-        let open = |path: &Path| LocalStore::open(path).map_err(|e| Failure::failed("a store cannot be opened", e));
-        let (source, target) = (open(&source)?, open(&self.into.join("store"))?);
+        let source = wire::store_to_read(&source)?;
+        let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bars = Bars::new();
         let rebuilt = rebuild_from_journal(source, target, clock, &bars).await;
@@ -92,18 +93,38 @@ impl Rebuild {
     }
 }
 
-/// The rebuilt directory gets a log that goes on where its journal ends, so that `dev` can be started on it.
+/// The rebuilt directory gets a log that goes on where its journal ends, so that `dev` can be started on it. One that is
+/// there already was made by an earlier rebuild that was cut off later; a folder alone is none.
 ///
 /// Its batches are published anew by the caller: a certificate belongs to the store that its blob lies in.
 async fn begin_log(directory: &Path, journal: &Journal) -> Outcome {
-    if directory.exists() {
-        return Ok(()); // an earlier, interrupted rebuild made it
-    }
     let next = |p| journal.head(p).map_or(Offset::FIRST, |head| head.next_offset);
     let starts: Vec<_> = journal.partitions().map(|p| (p, next(p))).collect();
     let settings = tributary_eventlog::Settings::default();
-    let log = EmbeddedLog::create_at(directory, journal.genesis().partitions, &starts, settings).await;
-    log.map_err(|e| Failure::failed("the log cannot be made", e))?.close().await;
+    let count = journal.genesis().partitions;
+    match EmbeddedLog::create_at(directory, count, &starts, settings.clone()).await {
+        Ok(log) => log.close().await,
+        Err(LogError::Exists { .. }) => {
+            let failed = |e: LogError| Failure::failed("the log that an earlier rebuild made cannot be opened", e);
+            let log = EmbeddedLog::open(directory, count, settings).await.map_err(failed)?;
+            let reaches = check_reaches(&log, &starts).await;
+            log.close().await;
+            reaches.map_err(|what| Failure::Failed(format!("the log in {}: {what}", directory.display())))?;
+        }
+        Err(error) => return Err(Failure::failed("the log cannot be made", error)),
+    }
+    Ok(())
+}
+
+/// A log that ends before its journal does stops every partition: the source grew between two rebuilds into one directory.
+async fn check_reaches(log: &EmbeddedLog, starts: &[(Partition, Offset)]) -> Result<(), String> {
+    for (partition, start) in starts {
+        let next = log.bounds(*partition).await.map_err(|e| e.to_string())?.next;
+        if next < *start {
+            let what = format!("partition {partition} ends at offset {next}, but the rebuilt journal at {start}");
+            return Err(format!("{what}: the source grew since the first attempt; rebuild into an empty directory"));
+        }
+    }
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use tributary_schemas::ids::Epoch;
 use tributary_settlement::{SettleOutcome, SettleRequest, SettlementError};
 
 use crate::exit::{Failure, Outcome};
-use crate::{progress, wire};
+use crate::progress;
+use crate::wire::{self, Record};
 
 /// Arguments of `settle`.
 #[derive(Args)]
@@ -13,7 +14,7 @@ pub struct Settle {
     /// A closed epoch to recompute and print, or the next one to close.
     #[arg(long)]
     epoch: Option<Epoch>,
-    /// Compute without closing.
+    /// Compute over what is available and indexed now; wait for nothing, write nothing.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -30,7 +31,10 @@ impl Settle {
         // A configuration that cannot settle is refused before anything is touched.
         let settings = wire::settlement_settings(&config)?;
         let spinner = progress::spinner("settling");
-        let record = wire::record_for_job(&config).await?;
+        let record = match self.dry_run {
+            true => Record::open_read_only(&config).await?,
+            false => wire::record_for_job(&config).await?,
+        };
         let outcome = record.settlement(settings).settle(SettleRequest { epoch: self.epoch, dry_run: self.dry_run }).await;
         spinner.finish_and_clear();
         let outcome = outcome.map_err(failure)?;

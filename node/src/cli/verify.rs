@@ -36,10 +36,10 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// Checks and says what was checked. Only reads.
+    /// Checks and says what was checked. Only reads, so that a copy that cannot be written to can be checked as well.
     pub async fn run(self) -> Outcome {
         let config = self.data.load()?;
-        let record = Record::open(&config, None).await?;
+        let record = Record::open_read_only(&config).await?;
         let sources = Sources {
             store: Arc::clone(&record.store),
             journal: Arc::clone(&record.journal),

@@ -98,3 +98,19 @@ async fn a_fee_above_the_ceiling_closes_nothing_and_is_named_and_a_raised_ceilin
     assert!(stack.settle().await.unwrap().closed);
     assert_eq!(stack.outcome(epoch(1)).await, world.expected(1));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_waits_for_nothing_and_leaves_out_what_is_sealed_but_not_available() {
+    let world = edge(4);
+    let stack = Stack::new(4).await;
+    let request = SettleRequest { epoch: None, dry_run: true };
+    stack.seal(&world.epochs[0]).await;
+    let before = stack.settlement().settle(request).await.unwrap();
+    assert_eq!((before.closed, before.epoch.epoch), (false, 0));
+    stack.publisher.publish_available().await.unwrap();
+    let published = stack.settlement().settle(request).await.unwrap();
+    assert_eq!((published.closed, published.epoch.epoch), (false, 0));
+    stack.indexer.index_available().await.unwrap();
+    let indexed = stack.settlement().settle(request).await.unwrap();
+    assert_eq!(format!("{:#x}", indexed.epoch.root), world.expected(1).root);
+}

@@ -68,3 +68,26 @@ async fn a_rebuild_into_a_directory_that_is_not_empty_is_refused() -> Outcome {
     ensure(matches!(ran.code, Some(1 | 2)), || format!("the data directory itself was taken: {}", ran.describe()))?;
     server.job(&["verify", "--json"]).await?.expect_code(0).map(drop)
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_cut_off_before_its_log_was_made_is_finished_by_the_next_and_the_rebuilt_record_goes_on() -> Outcome {
+    let mut world = worlds::edge(9)?;
+    let last = world.epochs.pop().ok_or("a world has epochs")?;
+    let mut server = Server::fresh(Options::quick(4)).await?;
+    play(&server, &world, Sending::AsRecorded, &mut Chance::of(0)).await?;
+    server.stop().await?;
+    let into = server.data().join("again");
+    let rebuild = ["rebuild", "--from", "journal", "--into", &into.display().to_string(), "--json"].map(str::to_owned);
+    let rebuild: Vec<&str> = rebuild.iter().map(String::as_str).collect();
+    // A kill leaves the folder behind before the log in it is one.
+    std::fs::create_dir_all(into.join("log"))?;
+    server.job(&rebuild).await?.expect_code(0)?;
+    server.job(&rebuild).await?.expect_code(0)?;
+
+    let mut rebuilt = Server::at(&into, Options { partitions: None, ..Options::quick(4) })?;
+    rebuilt.start().await?;
+    rebuilt.send(&last.lines).await?.expect_code(0)?;
+    wait(&rebuilt, "available", WAIT_AT_MOST).await?;
+    compare::figures(&world, &last, &settle(&rebuilt).await?)?;
+    rebuilt.stop().await
+}
