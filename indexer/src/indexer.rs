@@ -13,6 +13,7 @@ use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Clock;
 use tributary_schemas::tables::Table;
 
+use crate::damages::Damages;
 use crate::error::{Kind, Result};
 use crate::lake::Lake;
 use crate::metrics::RoundMetrics;
@@ -49,6 +50,7 @@ pub struct Indexer {
     settings: Settings,
     rounds: AtomicUsize,
     last_error: Mutex<Option<String>>,
+    damages: Damages,
     metrics: RoundMetrics,
 }
 
@@ -62,6 +64,7 @@ impl Indexer {
             settings,
             rounds: AtomicUsize::new(0),
             last_error: Mutex::default(),
+            damages: Damages::default(),
             metrics: RoundMetrics::default(),
         })
     }
@@ -78,25 +81,30 @@ impl Indexer {
         &self.metrics
     }
 
-    /// Why the last round failed; `None` once one succeeded.
+    /// Why the last round failed, or which damage keeps a partition from being indexed; `None` once neither is so.
     pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone()
+        self.last_error.lock().clone().or_else(|| self.damages.first())
     }
 
-    /// Indexes every batch that is sealed now.
+    /// Indexes every batch that is sealed now. A damaged batch is told after all were indexed that it does not keep back.
     ///
     /// Errors: the store does not answer (retry), or a batch or a log is damaged. What was committed before stays.
     pub async fn index_available(&self) -> Result<()> {
-        let target = self.journal.refresh_all().await?;
+        let mut target = self.journal.refresh_all().await?;
+        let mut damage = None;
         self.create_tables().await?;
         while !self.indexed().await?.is_at_least(&target) {
-            self.round(target.clone()).await?;
+            for (damaged, error) in self.round(target.clone()).await?.damaged {
+                target = target.iter().filter(|(partition, _)| *partition != damaged).collect();
+                damage.get_or_insert(error);
+            }
         }
-        Ok(())
+        damage.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses;
-    /// [`Self::last_error`] tells why.
+    /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses.
+    /// A partition in which a batch is damaged stops there, and is looked at again from time to time; the others go on.
+    /// [`Self::last_error`] tells of both.
     pub async fn run(&self, shutdown: CancellationToken) {
         futures::join!(self.run_rounds(&shutdown), self.run_upkeep(&shutdown));
     }
@@ -131,17 +139,47 @@ impl Indexer {
         }
     }
 
-    /// Waits for a batch and indexes what is there.
+    /// Waits for a batch and indexes what is there, but for partitions that rest because of damage.
     async fn next_round(&self) -> Result<()> {
         self.create_tables().await?;
         let indexed = self.indexed().await?;
-        let mut news: FuturesUnordered<_> =
-            self.journal.partitions().map(|partition| self.journal.wait_beyond(partition, indexed.get(partition))).collect();
-        if let Some(header) = news.next().await {
-            header?;
+        let awake = self.journal.partitions().filter(|partition| !self.damages.rests(*partition));
+        let wait = |partition| {
+            let known = indexed.get(partition);
+            async move { (partition, self.journal.wait_beyond(partition, known).await) }
+        };
+        let mut news: FuturesUnordered<_> = awake.map(wait).collect();
+        let news = async {
+            match news.next().await {
+                Some(news) => news,
+                // All of them rest.
+                None => std::future::pending().await,
+            }
+        };
+        // A partition that rests has no news, so that it must be looked at again by itself.
+        let longest = self.damages.first().map_or(Duration::MAX, |_| self.rest());
+        match tokio::time::timeout(longest, news).await {
+            Ok((partition, Err(error))) if error.is_corrupt() => {
+                self.metrics.retries.inc();
+                self.damages.note(partition, &error, self.rest());
+                return Ok(());
+            }
+            Ok((_, Err(error))) => return Err(error.into()),
+            Ok((_, Ok(_))) | Err(_) => {}
         }
-        self.round(self.journal.heads()).await?;
+        let heads = self.journal.heads();
+        let done = self.round(heads.iter().filter(|(partition, _)| !self.damages.rests(*partition)).collect()).await?;
+        self.damages.forget(&done.reached);
+        for (partition, error) in &done.damaged {
+            self.metrics.retries.inc();
+            self.damages.note(*partition, error, self.rest());
+        }
         Ok(())
+    }
+
+    /// How long a damaged partition rests: what a retry cannot mend is tried at the slowest pace.
+    fn rest(&self) -> Duration {
+        jittered(self.settings.retry_pause_max, u32::MAX)
     }
 
     async fn round(&self, heads: Cut) -> Result<Done> {
