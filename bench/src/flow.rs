@@ -1,16 +1,15 @@
 //! From the door to the tables: how fast the input is durable, sealed, in Delta; and how long closing an epoch takes.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Serialize;
 
 use crate::Outcome;
 use crate::input::Input;
-use crate::server::Server;
+use crate::server::{self, Server};
 
 /// How long the stages may take to catch up after the last acknowledgement.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
@@ -20,6 +19,8 @@ const CATCH_UP_MAX: Duration = Duration::from_secs(600);
 pub struct Flow {
     /// Events sent.
     pub events: u64,
+    /// Of them different, and found in the table.
+    pub distinct: u64,
     /// Their JSON bytes.
     pub bytes: u64,
     /// Until the last acknowledgement.
@@ -36,21 +37,9 @@ pub struct Flow {
 
 /// Sends everything and waits until it is in Delta.
 pub async fn measure(server: &Server, input: &Input, connections: usize, request_events: usize) -> Outcome<Flow> {
-    let requests = input.requests(request_events);
-    let repeated = Arc::new(AtomicU64::new(0));
     let cpu_before = server.cpu_seconds()?;
     let started = Instant::now();
-    stream::iter(requests.into_iter().map(Ok::<_, Box<dyn std::error::Error + Send + Sync>>))
-        .map_ok(|body| {
-            let repeated = Arc::clone(&repeated);
-            async move {
-                repeated.fetch_add(u64::from(server.post(body).await?), Ordering::Relaxed);
-                Ok(())
-            }
-        })
-        .try_buffer_unordered(connections)
-        .try_collect::<Vec<()>>()
-        .await?;
+    let repeated = send(server, input.requests(request_events), connections).await?;
     let durable_seconds = started.elapsed().as_secs_f64();
     let (mut sealed_seconds, mut indexed_seconds) = (None, None);
     while indexed_seconds.is_none() {
@@ -67,29 +56,54 @@ pub async fn measure(server: &Server, input: &Input, connections: usize, request
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let events = input.lines.len() as u64;
     let counted = server.sql("SELECT count(*) AS n FROM events").await?;
-    let in_tables = counted[0]["n"].as_u64().ok_or("no count")?;
-    println!("bench: {events} events sent, {in_tables} in the table (the rest are the recording's own duplicates)");
+    if counted[0]["n"].as_u64() != Some(input.distinct) {
+        return Err(format!("the table of events holds {}, not the {} sent", counted[0]["n"], input.distinct).into());
+    }
+    let events = input.lines.len() as u64;
     Ok(Flow {
         events,
         bytes: input.bytes,
         durable_seconds,
         sealed_seconds: sealed_seconds.ok_or("never sealed")?,
         indexed_seconds: indexed_seconds.ok_or("never indexed")?,
-        repeated: repeated.load(Ordering::Relaxed),
+        distinct: input.distinct,
+        repeated,
         cpu_seconds: server.cpu_seconds()? - cpu_before,
     })
+}
+
+/// Sends the requests, so many under way at once. Gives how often one had to be repeated.
+async fn send(server: &Server, requests: Vec<bytes::Bytes>, connections: usize) -> Outcome<u64> {
+    let sent = stream::iter(requests).map(|body| server.post(body)).buffer_unordered(connections);
+    sent.try_fold(0, |sum, repeated| std::future::ready(Ok(sum + u64::from(repeated)))).await
+}
+
+/// Sends the input at a steady rate, a request when its time has come. Gives the rate that was reached.
+pub async fn pace(server: &Server, input: &Input, request_events: usize, events_per_second: f64) -> Outcome<f64> {
+    let started = tokio::time::Instant::now();
+    let mut due = 0.0;
+    for (body, lines) in input.requests(request_events).into_iter().zip(input.lines.chunks(request_events)) {
+        tokio::time::sleep_until(started + Duration::from_secs_f64(due)).await;
+        server.post(body).await?;
+        due += lines.len() as f64 / events_per_second;
+    }
+    Ok(input.lines.len() as f64 / started.elapsed().as_secs_f64())
 }
 
 /// One epoch, closed.
 #[derive(Serialize)]
 pub struct Settle {
-    /// From the start of the command to its end, availability included.
+    /// From the start of the command to its end.
     pub seconds: f64,
     /// Inferences settled.
     pub inferences: u64,
+    /// The most memory that the job held at once.
+    pub peak_memory_bytes: u64,
 }
+
+/// How often the memory of a job is read.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Closes an epoch over everything sent.
 pub async fn settle(server: &Server, bin: &Path) -> Outcome<Settle> {
@@ -101,12 +115,26 @@ pub async fn settle(server: &Server, bin: &Path) -> Outcome<Settle> {
         return Err(String::from_utf8_lossy(&waited.stderr).into_owned().into());
     }
     let started = Instant::now();
-    let output =
-        tokio::process::Command::new(bin).args(["settle", "--json", "--data-dir"]).arg(server.data_dir()).output().await?;
+    let mut job = tokio::process::Command::new(bin);
+    job.args(["settle", "--json", "--data-dir"]).arg(server.data_dir()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = job.spawn()?;
+    let pid = child.id().ok_or("the job ended at once")?;
+    let mut ended = std::pin::pin!(child.wait_with_output());
+    let mut peak_memory_bytes = 0;
+    let output = loop {
+        tokio::select! {
+            output = &mut ended => break output?,
+            () = tokio::time::sleep(LOOK_EVERY) => {
+                // Between its end and its reaping a process has no memory any more.
+                peak_memory_bytes = peak_memory_bytes.max(server::peak_memory(pid).unwrap_or(0));
+            }
+        }
+    };
     let seconds = started.elapsed().as_secs_f64();
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let settled: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    Ok(Settle { seconds, inferences: settled["inferences"].as_u64().ok_or("settle printed no count of inferences")? })
+    let inferences = settled["inferences"].as_u64().ok_or("settle printed no count of inferences")?;
+    Ok(Settle { seconds, inferences, peak_memory_bytes })
 }

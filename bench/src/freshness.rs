@@ -1,4 +1,4 @@
-//! Freshness: from the door's answer to the row in SQL, at a modest rate.
+//! Freshness: from the door's answer to the row in SQL.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,8 +24,9 @@ pub struct Freshness {
     pub p99_seconds: f64,
 }
 
-/// Sends `probes` single events and watches for each in SQL at the same time.
-pub async fn measure(server: &Server, probes: u32) -> Outcome<Freshness> {
+/// Sends `probes` single events, `source` telling them from others, and watches for each in SQL at the same time.
+pub async fn measure(server: &Server, probes: u32, source: &str) -> Outcome<Freshness> {
+    let query = format!("SELECT event_id FROM feedback WHERE source = '{source}'");
     let mut waiting: HashMap<String, Instant> = HashMap::new();
     let mut seconds = Vec::new();
     let mut sent = 0;
@@ -34,13 +35,13 @@ pub async fn measure(server: &Server, probes: u32) -> Outcome<Freshness> {
     while sent < probes || !waiting.is_empty() {
         if sent < probes && Instant::now() >= next_send {
             let id = format!("fresh-{sent}");
-            server.post(probe(&id).into()).await?;
+            server.post(probe(&id, source).into()).await?;
             last_sent = Instant::now();
             waiting.insert(id, last_sent);
             sent += 1;
             next_send = last_sent + PAUSE;
         }
-        let rows = server.sql("SELECT event_id FROM feedback WHERE source = 'urn:bench:freshness'").await?;
+        let rows = server.sql(&query).await?;
         let seen = Instant::now();
         for row in rows.as_array().ok_or("no rows")? {
             if let Some(at) = row["event_id"].as_str().and_then(|id| waiting.remove(id)) {
@@ -56,9 +57,9 @@ pub async fn measure(server: &Server, probes: u32) -> Outcome<Freshness> {
     Ok(Freshness { probes: seconds.len(), p50_seconds: at(50), p99_seconds: at(99) })
 }
 
-fn probe(id: &str) -> String {
+fn probe(id: &str, source: &str) -> String {
     let event = serde_json::json!({
-        "specversion": "1.0", "id": id, "source": "urn:bench:freshness", "type": "tributary.feedback.recorded.v1",
+        "specversion": "1.0", "id": id, "source": source, "type": "tributary.feedback.recorded.v1",
         "time": "2026-10-01T00:00:00Z",
         "data": {"inference_id": id, "actor": "0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed", "score": 0.5},
     });

@@ -1,5 +1,7 @@
 //! The recorded flywheel, repeated with other ids, so that deduplication is not what is measured.
 
+use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::Outcome;
@@ -10,11 +12,22 @@ pub struct Input {
     pub lines: Vec<Vec<u8>>,
     /// Their bytes in sum.
     pub bytes: u64,
+    /// How many different events they are: some lines of the recording repeat others.
+    pub distinct: u64,
+}
+
+/// What makes an event the same as another.
+#[derive(serde::Deserialize, PartialEq, Eq, Hash)]
+struct Identity<'a> {
+    #[serde(borrow)]
+    source: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    id: std::borrow::Cow<'a, str>,
 }
 
 impl Input {
-    /// Reads the three epochs and repeats them `rounds` times.
-    pub fn load(flywheel: &Path, rounds: u32) -> Outcome<Self> {
+    /// Reads the three epochs and repeats them once for each number of `rounds`, with ids that follow from the number.
+    pub fn load(flywheel: &Path, rounds: Range<u32>) -> Outcome<Self> {
         let mut recorded = Vec::new();
         for epoch in 1..=3 {
             let path = flywheel.join(format!("epoch-{epoch}.ndjson.zst"));
@@ -22,7 +35,8 @@ impl Input {
             recorded.extend(zstd::decode_all(file)?);
         }
         let mut lines = Vec::new();
-        for round in 0..rounds {
+        let repeated = rounds.len() as u64;
+        for round in rounds {
             for line in recorded.split_inclusive(|b| *b == b'\n') {
                 let mut line = line.to_vec();
                 rewrite_ids(&mut line, round);
@@ -30,7 +44,9 @@ impl Input {
             }
         }
         let bytes = lines.iter().map(|l| l.len() as u64).sum();
-        Ok(Self { lines, bytes })
+        let recorded = recorded.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        let identities = recorded.map(serde_json::from_slice).collect::<Result<HashSet<Identity<'_>>, _>>()?;
+        Ok(Self { lines, bytes, distinct: identities.len() as u64 * repeated })
     }
 
     /// The lines as requests of at most `events` lines.

@@ -31,6 +31,12 @@ struct Arguments {
     /// How many small requests measure freshness.
     #[arg(long, default_value_t = 200)]
     probes: u32,
+    /// Events a second sent while freshness is measured under load.
+    #[arg(long, default_value_t = 15_000)]
+    load_rate: u32,
+    /// Rounds sent at that rate.
+    #[arg(long, default_value_t = 5)]
+    load_rounds: u32,
     /// Requests under way at once.
     #[arg(long, default_value_t = 2)]
     connections: usize,
@@ -57,18 +63,23 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: &Arguments) -> Outcome<()> {
-    let input = input::Input::load(&arguments.flywheel, arguments.rounds)?;
+    let input = input::Input::load(&arguments.flywheel, 0..arguments.rounds)?;
     let server = server::Server::start(&arguments.bin).await?;
     let flow = flow::measure(&server, &input, arguments.connections, arguments.request_events).await?;
     let settle = flow::settle(&server, &arguments.bin).await?;
-    let freshness = freshness::measure(&server, arguments.probes).await?;
+    let freshness = freshness::measure(&server, arguments.probes, "urn:bench:rest").await?;
+    let more = input::Input::load(&arguments.flywheel, arguments.rounds..arguments.rounds + arguments.load_rounds)?;
+    let (load_events_per_second, loaded_freshness) = tokio::try_join!(
+        flow::pace(&server, &more, arguments.request_events, arguments.load_rate.into()),
+        freshness::measure(&server, arguments.probes, "urn:bench:load"),
+    )?;
     let peak_memory_bytes = server.peak_memory()?;
     server.stop().await?;
     let duckdb = match &arguments.python {
         Some(python) => Some(duckdb::measure(python, &input)?),
         None => None,
     };
-    let report = report::Report { flow, settle, freshness, peak_memory_bytes, duckdb };
+    let report = report::Report { flow, settle, freshness, load_events_per_second, loaded_freshness, peak_memory_bytes, duckdb };
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;

@@ -112,11 +112,7 @@ impl Server {
 
     /// The most memory the server held at once, in bytes.
     pub fn peak_memory(&self) -> Outcome<u64> {
-        let pid = self.child.id().ok_or("the server ended")?;
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-        let line = status.lines().find(|l| l.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-        let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmHWM")?.parse()?;
-        Ok(kib * 1024)
+        peak_memory(self.child.id().ok_or("the server ended")?)
     }
 
     /// CPU seconds of the server so far, user and system.
@@ -136,4 +132,12 @@ impl Server {
         tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await??;
         Ok(())
     }
+}
+
+/// The most memory that the process held at once, in bytes.
+pub fn peak_memory(pid: u32) -> Outcome<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:")).ok_or("no VmHWM")?;
+    let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmHWM")?.parse()?;
+    Ok(kib * 1024)
 }

@@ -10,6 +10,7 @@
 pub mod conformance;
 pub mod embedded;
 pub mod error;
+pub mod folder;
 pub mod metrics;
 pub mod record;
 pub mod settings;

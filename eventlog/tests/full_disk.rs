@@ -115,6 +115,8 @@ async fn fills_and_goes_on(settings: Settings) {
     assert!(matches!(&error, LogError::Retry { reason } if reason.contains("full")), "{error}");
     println!("{acknowledged} records, then: {error}");
 
+    assert!(settings.disk_reserve_bytes == 0 || log.trouble().is_some(), "it says so when asked, too");
+
     // Still full: another error, and reading goes on.
     assert!(matches!(log.append(vec![record(1 << 40)]).await, Err(LogError::Retry { .. })));
     assert_every_acknowledged(&held(&log).await, acknowledged);
@@ -122,6 +124,7 @@ async fn fills_and_goes_on(settings: Settings) {
     // Room again: it goes on in the same process.
     std::fs::remove_file(&ballast).unwrap();
     append_until_taken(&log, 1 << 41).await;
+    assert_eq!(log.trouble(), None);
     let numbers = held(&log).await;
     assert_every_acknowledged(&numbers, acknowledged);
     assert!(numbers.contains(&(1 << 41)));
@@ -129,6 +132,7 @@ async fn fills_and_goes_on(settings: Settings) {
     // Full again, and the process ends and comes back.
     let (acknowledged, _) = fill(&log, acknowledged).await;
     log.close().await;
+    assert_eq!(log.trouble(), Some(LogError::Closed));
     let small = disk.path().join("log");
     match EmbeddedLog::open(&small, one(), settings.clone()).await {
         Ok(log) => assert_every_acknowledged(&held(&log).await, acknowledged),

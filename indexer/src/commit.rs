@@ -9,7 +9,6 @@ use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::CommitData;
 use deltalake_core::kernel::{Action, Add, CommitInfo, Metadata, Protocol, Remove, StructType, Transaction};
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use object_store::ObjectStoreExt;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tributary_schemas::ids::Timestamp;
@@ -20,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::lake::Lake;
 use crate::log::{Put, TableLog};
 use crate::metrics::label;
+use crate::pause::jittered;
 use crate::state::{LiveFile, READER_VERSION, Snapshot, TableState, WRITER_VERSION};
 
 /// After this long without a look at the log, a reader makes sure that its place in the log was not cleaned away.
@@ -38,8 +38,6 @@ pub(crate) struct Cached {
     pub(crate) state: Option<TableState>,
     snapshot: Option<Arc<Snapshot>>,
     looked_at: Option<Timestamp>,
-    /// Whether the digest of the head commit is known to be recorded.
-    head_recorded: bool,
     pub(crate) orphans_swept_at: Option<Timestamp>,
 }
 
@@ -59,7 +57,6 @@ impl Cached {
 
     fn changed(&mut self) {
         self.snapshot = None;
-        self.head_recorded = false;
     }
 }
 
@@ -189,8 +186,10 @@ impl Lake {
     /// appended, and a rewrite only needs its own files to be live still.
     pub(crate) async fn commit(&self, table: Table, change: &Change) -> Result<Outcome> {
         let cell = self.cell(table);
-        let mut cached = cell.cached.lock().await;
+        let mut lost = 0;
         for _ in 0..self.settings.commit_attempts_max {
+            // Free during the pause: readers of the table need not wait for it.
+            let mut cached = cell.cached.lock().await;
             self.refresh(cell, &mut cached).await?;
             let Some(state) = cached.state.as_ref() else { continue };
             if !change.still_possible(state) {
@@ -199,14 +198,16 @@ impl Lake {
             if self.create_if_absent(cell, &mut cached).await? {
                 continue;
             }
-            self.record_head(cell, &mut cached).await?;
             let actions = change.actions(self.clock.now());
             match self.write_next(cell, &mut cached, actions).await? {
                 Some(version) => return Ok(Outcome::Committed { version }),
                 None => {
                     self.metrics.conflicts.get_or_create(&label(table)).inc();
+                    lost += 1;
                 }
             }
+            drop(cached);
+            tokio::time::sleep(jittered(self.settings.commit_pause_max, lost)).await;
         }
         Err(Error::Contended { table: table.name(), attempts: self.settings.commit_attempts_max })
     }
@@ -246,26 +247,6 @@ impl Lake {
         Ok(())
     }
 
-    /// Makes sure that the digest of the head is recorded before anything follows it: so only the head can ever lack one.
-    async fn record_head(&self, cell: &Cell, cached: &mut Cached) -> Result<()> {
-        let Some(version) = cached.state.as_ref().map(|s| s.version).filter(|v| *v >= 0 && !cached.head_recorded) else {
-            return Ok(());
-        };
-        let path = cell.log.digest_path(version);
-        match cell.log.store.head(&path).await {
-            Ok(_) => {}
-            Err(object_store::Error::NotFound { .. }) => {
-                let commit = cell.log.commit_path(version);
-                let bytes = cell.log.read_commit(version).await?.ok_or_else(|| Error::corrupt(&commit, "it is missing"))?;
-                cell.log.actions(version, &bytes)?;
-                cell.log.record_digest(version, &bytes).await?;
-            }
-            Err(error) => return Err(Error::store("reading", &path)(error)),
-        }
-        cached.head_recorded = true;
-        Ok(())
-    }
-
     /// Writes the next version; `None` when another writer has it.
     async fn write_next(&self, cell: &Cell, cached: &mut Cached, actions: Vec<Action>) -> Result<Option<i64>> {
         let Some(mut state) = cached.state.take() else { return Ok(None) };
@@ -287,11 +268,6 @@ impl Lake {
         cached.replace(state);
         self.metrics.commits.get_or_create(&label(cell.log.table)).inc();
         self.metrics.files.get_or_create(&label(cell.log.table)).set(files);
-        // The commit stands. If its digest cannot be recorded now, the next commit does it first.
-        match cell.log.record_digest(version, &bytes).await {
-            Ok(()) => cached.head_recorded = true,
-            Err(error) => tracing::warn!(table = cell.log.table.name(), version, %error, "digest not recorded yet"),
-        }
         Ok(Some(version))
     }
 }

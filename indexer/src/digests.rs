@@ -1,7 +1,8 @@
 //! The digests of a table's objects: how they are recorded, and the search for one that differs.
 //!
 //! A data file carries its keccak-256 in its name. A commit and a checkpoint have theirs in a small object under
-//! `_digests/`, which also carries a digest of itself, so that a flipped byte is blamed on the object it lies in.
+//! `_digests/`, which also carries a digest of itself, so that a flipped byte is blamed on the object it lies in. Each is
+//! written before the object that it vouches for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,18 +46,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<BTreeMap<String, Hash>> {
     (render(&digests) == bytes).then(|| digests.into_iter().collect())
 }
 
-/// Compares every object of the table with what was recorded of it, the log with the files it names, and the digests with the
-/// commits they are of. The head of the
-/// log may lack its record for a moment (or after a crash, until the next commit); it then must at least parse.
+/// The version in the name of the record of a commit's digest; `None` for any other name.
+pub(crate) fn version_in_name(name: &str) -> Option<i64> {
+    let (version, digest) = name.strip_suffix(".json")?.split_once('.')?;
+    let hex = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    (hex && version.len() == 20).then(|| version.parse().ok()).flatten()
+}
+
+/// Compares every object of the table with what was recorded of it, and the log with the files it names.
 pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec<Difference>> {
-    let before = log.list().await?;
     let names = list_names(log).await?;
-    let head = before.commits.keys().next_back().copied();
-    let checks = names.iter().map(|name| check_object(log, name, head));
+    let checks = names.iter().map(|name| check_object(log, name));
     let found: Vec<Option<Difference>> =
         futures::stream::iter(checks).buffered(settings.reads_in_flight_max).try_collect().await?;
     let mut differences: Vec<Difference> = found.into_iter().flatten().collect();
-    differences.extend(missing_commits(log, &names).await?);
     match log.load(settings).await {
         Ok(state) => {
             let there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -77,34 +80,6 @@ pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec
     Ok(differences)
 }
 
-/// Commits that are gone although their digests are recorded. Of the last commits of a log nothing else is left to tell;
-/// what lies behind a checkpoint is swept, each commit before its digest.
-async fn missing_commits(log: &TableLog, names: &[String]) -> Result<Vec<Difference>> {
-    let commits = |folder: &str| -> BTreeSet<i64> {
-        let version = |name: &String| match LogName::parse(name.strip_prefix(folder)?)? {
-            LogName::Commit(version) => Some(version),
-            LogName::Checkpoint(_) => None,
-        };
-        names.iter().filter_map(version).collect()
-    };
-    let mut missing = Vec::new();
-    for version in commits("_digests/").difference(&commits("_delta_log/")) {
-        // It may have been written while the objects were listed.
-        if log.read_commit(*version).await?.is_none() {
-            missing.push(*version);
-        }
-    }
-    if missing.is_empty() {
-        return Ok(Vec::new());
-    }
-    let checkpoint = log.list().await?.checkpoints.keys().next_back().copied();
-    let difference = |version| {
-        let problem = "the commit is missing, though its digest is recorded".to_owned();
-        Difference { object: log.commit_path(version), problem }
-    };
-    Ok(missing.into_iter().filter(|version| checkpoint.is_none_or(|kept| *version >= kept)).map(difference).collect())
-}
-
 /// Every object below the table's folder, relative to it, in the order of their names.
 async fn list_names(log: &TableLog) -> Result<Vec<String>> {
     let prefix = format!("{}/", log.root);
@@ -121,7 +96,7 @@ async fn list_names(log: &TableLog) -> Result<Vec<String>> {
     Ok(names)
 }
 
-async fn check_object(log: &TableLog, name: &str, head: Option<i64>) -> Result<Option<Difference>> {
+async fn check_object(log: &TableLog, name: &str) -> Result<Option<Difference>> {
     let object = name.split('/').fold(log.root.clone(), |path, part| path.join(part));
     // It may have been swept since the listing; whether a live file is missing is looked at afterwards.
     let Some(bytes) = log.get(&object).await? else { return Ok(None) };
@@ -132,7 +107,7 @@ async fn check_object(log: &TableLog, name: &str, head: Option<i64>) -> Result<O
         }
         Some(("_delta_log", "_last_checkpoint")) => check_last_checkpoint(log, &bytes).await?,
         Some(("_delta_log", file)) => match LogName::parse(file) {
-            Some(LogName::Commit(version)) => check_commit(log, version, &bytes, head).await?,
+            Some(LogName::Commit(version)) => check_commit(log, version, &bytes).await?,
             Some(LogName::Checkpoint(version)) => {
                 against(log, &log.checkpoint_digest_path(version), &format!("_delta_log/{file}"), &bytes).await?
             }
@@ -155,12 +130,16 @@ fn differs(expected: Hash, bytes: &Bytes) -> Option<String> {
     (found != expected).then(|| format!("its keccak-256 is {found:#x}, but {expected:#x} was recorded"))
 }
 
-async fn check_commit(log: &TableLog, version: i64, bytes: &Bytes, head: Option<i64>) -> Result<Option<String>> {
-    let sidecar = log.digest_path(version);
-    if log.get(&sidecar).await?.is_none() && head.is_none_or(|head| version >= head) {
-        return Ok(log.actions(version, bytes).err().map(|e| e.to_string()));
+/// Whether somebody recorded, before writing it, that this version would have these bytes.
+async fn check_commit(log: &TableLog, version: i64, bytes: &Bytes) -> Result<Option<String>> {
+    let digest = keccak256(bytes);
+    let sidecar = log.digest_path(version, digest);
+    if log.get(&sidecar).await?.is_some() {
+        return against(log, &sidecar, &format!("_delta_log/{version:020}.json"), bytes).await;
     }
-    against(log, &sidecar, &format!("_delta_log/{version:020}.json"), bytes).await
+    // A sweep deletes a commit before its digest.
+    let swept = log.read_commit(version).await?.is_none();
+    Ok((!swept).then(|| format!("its keccak-256 is {digest:#x}, which was not recorded of it: `{sidecar}` is missing")))
 }
 
 async fn check_last_checkpoint(log: &TableLog, bytes: &Bytes) -> Result<Option<String>> {

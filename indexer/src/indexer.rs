@@ -10,12 +10,14 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tributary_journal::Journal;
 use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::Clock;
+use tributary_schemas::ids::{Clock, Partition};
 use tributary_schemas::tables::Table;
 
+use crate::damages::Damages;
 use crate::error::{Kind, Result};
 use crate::lake::Lake;
 use crate::metrics::RoundMetrics;
+use crate::pause::jittered;
 use crate::round::{Done, Marks, Round, cut_of};
 use crate::settings::Settings;
 
@@ -42,6 +44,8 @@ impl IndexedCut {
 /// Why nothing is indexed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
+    /// The partition that stands still; `None` for all of them.
+    pub partition: Option<Partition>,
     /// What happened, on what.
     pub error: String,
     /// Whether it stays until an operator mends it; otherwise it passes by itself.
@@ -57,6 +61,7 @@ pub struct Indexer {
     settings: Settings,
     rounds: AtomicUsize,
     trouble: Mutex<Option<Trouble>>,
+    damages: Damages,
     metrics: RoundMetrics,
 }
 
@@ -70,6 +75,7 @@ impl Indexer {
             settings,
             rounds: AtomicUsize::new(0),
             trouble: Mutex::default(),
+            damages: Damages::default(),
             metrics: RoundMetrics::default(),
         })
     }
@@ -86,25 +92,32 @@ impl Indexer {
         &self.metrics
     }
 
-    /// Why the last round failed; `None` once one succeeded.
-    pub fn trouble(&self) -> Option<Trouble> {
-        self.trouble.lock().clone()
+    /// Why the last round failed, and which damage keeps a partition from being indexed; empty once neither is so.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let damaged = self.damages.all().into_iter();
+        let damaged = damaged.map(|(partition, error)| Trouble { partition: Some(partition), error, stopped: true });
+        self.trouble.lock().clone().into_iter().chain(damaged).collect()
     }
 
-    /// Indexes every batch that is sealed now.
+    /// Indexes every batch that is sealed now. A damaged batch is told after all were indexed that it does not keep back.
     ///
     /// Errors: the store does not answer (retry), or a batch or a log is damaged. What was committed before stays.
     pub async fn index_available(&self) -> Result<()> {
-        let target = self.journal.refresh_all().await?;
+        let mut target = self.journal.refresh_all().await?;
+        let mut damage = None;
         self.create_tables().await?;
         while !self.indexed().await?.is_at_least(&target) {
-            self.round(target.clone()).await?;
+            for (damaged, error) in self.round(target.clone()).await?.damaged {
+                target = target.iter().filter(|(partition, _)| *partition != damaged).collect();
+                damage.get_or_insert(error);
+            }
         }
-        Ok(())
+        damage.map_or(Ok(()), |error| Err(error.into()))
     }
 
-    /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses;
-    /// [`Self::trouble`] tells why.
+    /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses.
+    /// A partition in which a batch is damaged stops there, and is looked at again from time to time; the others go on.
+    /// [`Self::troubles`] tells of both.
     pub async fn run(&self, shutdown: CancellationToken) {
         futures::join!(self.run_rounds(&shutdown), self.run_upkeep(&shutdown));
     }
@@ -131,7 +144,7 @@ impl Indexer {
             } else {
                 tracing::error!(%error, code = error.code(), failures, "a round cannot be indexed");
             }
-            *self.trouble.lock() = Some(Trouble { error: error.to_string(), stopped: !mends_itself });
+            *self.trouble.lock() = Some(Trouble { partition: None, error: error.to_string(), stopped: !mends_itself });
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}
@@ -139,17 +152,47 @@ impl Indexer {
         }
     }
 
-    /// Waits for a batch and indexes what is there.
+    /// Waits for a batch and indexes what is there, but for partitions that rest because of damage.
     async fn next_round(&self) -> Result<()> {
         self.create_tables().await?;
         let indexed = self.indexed().await?;
-        let mut news: FuturesUnordered<_> =
-            self.journal.partitions().map(|partition| self.journal.wait_beyond(partition, indexed.get(partition))).collect();
-        if let Some(header) = news.next().await {
-            header?;
+        let awake = self.journal.partitions().filter(|partition| !self.damages.rests(*partition));
+        let wait = |partition| {
+            let known = indexed.get(partition);
+            async move { (partition, self.journal.wait_beyond(partition, known).await) }
+        };
+        let mut news: FuturesUnordered<_> = awake.map(wait).collect();
+        let news = async {
+            match news.next().await {
+                Some(news) => news,
+                // All of them rest.
+                None => std::future::pending().await,
+            }
+        };
+        // A partition that rests has no news, so that it must be looked at again by itself.
+        let longest = if self.damages.is_empty() { Duration::MAX } else { self.rest() };
+        match tokio::time::timeout(longest, news).await {
+            Ok((partition, Err(error))) if error.is_corrupt() => {
+                self.metrics.retries.inc();
+                self.damages.note(partition, &error, self.rest());
+                return Ok(());
+            }
+            Ok((_, Err(error))) => return Err(error.into()),
+            Ok((_, Ok(_))) | Err(_) => {}
         }
-        self.round(self.journal.heads()).await?;
+        let heads = self.journal.heads();
+        let done = self.round(heads.iter().filter(|(partition, _)| !self.damages.rests(*partition)).collect()).await?;
+        self.damages.forget(&done.reached);
+        for (partition, error) in &done.damaged {
+            self.metrics.retries.inc();
+            self.damages.note(*partition, error, self.rest());
+        }
         Ok(())
+    }
+
+    /// How long a damaged partition rests: what a retry cannot mend is tried at the slowest pace.
+    fn rest(&self) -> Duration {
+        jittered(self.settings.retry_pause_max, u32::MAX)
     }
 
     async fn round(&self, heads: Cut) -> Result<Done> {
@@ -198,13 +241,4 @@ impl std::fmt::Debug for Indexer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Indexer").field("lake", &self.lake).field("settings", &self.settings).finish_non_exhaustive()
     }
-}
-
-/// A pause that doubles with every failure from a hundredth of the longest, between half and the whole of that.
-fn jittered(longest: Duration, failures: u32) -> Duration {
-    const DOUBLINGS_MAX: u32 = 7;
-    let whole = (longest / 100) * (1 << failures.min(DOUBLINGS_MAX));
-    let whole = whole.min(longest);
-    let chance = u32::from(uuid::Uuid::new_v4().as_bytes()[0]);
-    whole / 2 + whole / 2 * chance / 255
 }

@@ -7,12 +7,14 @@
 //! transaction that names their batches are one commit, and a commit is one put-if-absent. Any byte that differs from what
 //! was written is found. `docs/lake.md` describes the layout.
 //! **On failure**: an [`Error`], whose [`Error::kind`] says what to do. A store that does not answer stops nothing but
-//! progress. A damaged batch or table stops the indexer and names the object; the tables can be rebuilt from the journal.
+//! progress. A damaged batch stops its partition, a damaged table the indexer, and names the object; the tables can be rebuilt
+//! from the journal.
 
 pub mod check;
 mod checkpoint;
 mod commit;
 mod compactor;
+mod damages;
 mod data_file;
 mod digests;
 pub mod error;
@@ -20,6 +22,7 @@ pub mod indexer;
 pub mod lake;
 mod log;
 pub mod metrics;
+mod pause;
 mod round;
 pub mod rows;
 pub mod settings;

@@ -8,9 +8,10 @@ use deltalake_core::kernel::Action;
 use deltalake_core::logstore::get_actions;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutPayload};
+use tributary_journal::placement::{self, Placed, place};
 use tributary_schemas::tables::Table;
-use tributary_schemas::units::keccak256;
+use tributary_schemas::units::{Hash, keccak256};
 
 use crate::checkpoint;
 use crate::digests;
@@ -91,12 +92,7 @@ impl TableLog {
 
     /// The object's bytes; `None` when there is none.
     pub(crate) async fn get(&self, path: &Path) -> Result<Option<Bytes>> {
-        let answer = match self.store.get(path).await {
-            Ok(answer) => answer,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(Error::store("reading", path)(error)),
-        };
-        answer.bytes().await.map(Some).map_err(Error::store("reading", path))
+        placement::read(&*self.store, path).await.map_err(Error::store("reading", path))
     }
 
     pub(crate) async fn put(&self, path: &Path, bytes: Bytes) -> Result<()> {
@@ -104,22 +100,21 @@ impl TableLog {
         Ok(())
     }
 
-    /// Writes the commit of a version if there is none. After any error the object is read: our bytes mean that we won,
-    /// nothing there means that nothing happened, another's bytes that we lost.
+    /// Writes the commit of a version if there is none, by the rule of [`place`].
+    ///
+    /// Its digest is recorded first, so that at no crash a commit lies there whose bytes nothing vouches for. A digest whose
+    /// commit was then not made, or lost its version to another's, raises no alarm: it is named by the version and by the
+    /// digest itself, so it neither stands for nor hides that of any other commit. It is swept with its version.
     pub(crate) async fn put_commit(&self, version: i64, bytes: &Bytes) -> Result<Put> {
+        self.record_digest(version, bytes).await?;
         let path = self.commit_path(version);
         self.put_if_absent(&path, bytes).await
     }
 
     pub(crate) async fn put_if_absent(&self, path: &Path, bytes: &Bytes) -> Result<Put> {
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        let Err(error) = self.store.put_opts(path, PutPayload::from(bytes.clone()), options).await else {
-            return Ok(Put::Won);
-        };
-        match self.get(path).await? {
-            Some(found) if found == bytes => Ok(Put::Won),
-            Some(_) => Ok(Put::Lost),
-            None => Err(Error::store("writing", path)(error)),
+        match place(&*self.store, path, bytes).await.map_err(Error::store("writing", path))? {
+            Placed::Ours => Ok(Put::Won),
+            Placed::Theirs(_) => Ok(Put::Lost),
         }
     }
 
@@ -200,17 +195,39 @@ impl TableLog {
         }
     }
 
-    /// Records the digest of a commit beside the log.
     pub(crate) async fn record_digest(&self, version: i64, bytes: &Bytes) -> Result<()> {
-        let sidecar = digests::render(&[(format!("_delta_log/{version:020}.json"), keccak256(bytes))]);
-        self.put(&self.digest_path(version), sidecar).await
+        let digest = keccak256(bytes);
+        let sidecar = digests::render(&[(format!("_delta_log/{version:020}.json"), digest)]);
+        self.put(&self.digest_path(version, digest), sidecar).await
     }
 
-    pub(crate) fn digest_path(&self, version: i64) -> Path {
-        self.root.clone().join("_digests").join(format!("{version:020}.json"))
+    pub(crate) fn digest_folder(&self) -> Path {
+        self.root.clone().join("_digests")
+    }
+
+    /// Where the digest of a commit is recorded: there is one object for each commit that was ever tried.
+    pub(crate) fn digest_path(&self, version: i64, digest: Hash) -> Path {
+        self.digest_folder().join(format!("{version:020}.{digest:x}.json"))
     }
 
     pub(crate) fn checkpoint_digest_path(&self, version: i64) -> Path {
-        self.root.clone().join("_digests").join(format!("{version:020}.checkpoint.json"))
+        self.digest_folder().join(format!("{version:020}.checkpoint.json"))
+    }
+
+    /// The recorded digests of commits before this version, in the order of their versions.
+    pub(crate) async fn digests_before(&self, version: i64) -> Result<Vec<Path>> {
+        let folder = self.digest_folder();
+        let mut found = Vec::new();
+        let mut objects = self.store.list(Some(&folder));
+        while let Some(object) = objects.next().await {
+            match object {
+                Ok(object) => found.push(object.location),
+                Err(object_store::Error::NotFound { .. }) => break,
+                Err(error) => return Err(Error::store("listing", &folder)(error)),
+            }
+        }
+        found.retain(|path| path.filename().and_then(digests::version_in_name).is_some_and(|of| of < version));
+        found.sort_unstable();
+        Ok(found)
     }
 }

@@ -59,7 +59,7 @@ pub struct RoundMetrics {
     pub events: Counter,
     /// Seconds of a round, from the first batch read to the last commit.
     pub round_seconds: Histogram,
-    /// Rounds that failed and were tried again.
+    /// Rounds that failed and were tried again, damaged partitions among them.
     pub retries: Counter,
 }
 

@@ -75,6 +75,10 @@ pub(crate) struct Done {
     pub(crate) events: u64,
     /// Whether every batch of the round is in every table now; if not, another indexer was at work.
     pub(crate) committed: bool,
+    /// How far it read each partition.
+    pub(crate) reached: Cut,
+    /// The partitions whose next batch is damaged. The round went on without them.
+    pub(crate) damaged: Vec<(Partition, JournalError)>,
 }
 
 /// The inputs of a round.
@@ -98,9 +102,10 @@ impl Round<'_> {
             return Ok(Done { committed: true, ..Done::default() });
         }
         let (files, read) = self.encode(wanted).await?;
-        let mut done = Done { batches: read.batches, events: read.events, committed: false };
-        done.committed = self.commit(files, &read.reached).await?;
-        Ok(done)
+        let Read { reached, batches, events, damaged } = read;
+        // Without a batch there is nothing to commit, not even a transaction.
+        let committed = reached.is_empty() || self.commit(files, &reached).await?;
+        Ok(Done { batches, events, committed, reached, damaged })
     }
 
     /// The batches beyond the indexed cut, partition by partition, bounded in number.
@@ -152,8 +157,19 @@ impl Round<'_> {
         let used: Mutex<BTreeMap<Partition, u64>> = Mutex::default();
         let mut batches = std::pin::pin!(self.batches(wanted, &used, share));
         let mut read = Read::default();
-        while let Some(batch) = batches.next().await {
-            let batch = batch?;
+        while let Some((partition, batch)) = batches.next().await {
+            if read.damaged.iter().any(|(damaged, _)| *damaged == partition) {
+                // It was read ahead. The cut of a partition ends before its damage: nothing behind it may be indexed.
+                continue;
+            }
+            let batch = match batch {
+                Err(error) if error.is_corrupt() => {
+                    used.lock().insert(partition, u64::MAX);
+                    read.damaged.push((partition, error));
+                    continue;
+                }
+                batch => batch?,
+            };
             let header = &batch.header;
             *used.lock().entry(header.partition).or_default() += u64::from(header.raw_bytes).max(1);
             read.batches += 1;
@@ -172,12 +188,12 @@ impl Round<'_> {
         wanted: Vec<(Partition, Vec<Seq>)>,
         used: &'s Mutex<BTreeMap<Partition, u64>>,
         share: u64,
-    ) -> impl Stream<Item = Result<SealedBatch, JournalError>> + 's {
+    ) -> impl Stream<Item = (Partition, Result<SealedBatch, JournalError>)> + 's {
         let each = wanted.into_iter().flat_map(|(partition, seqs)| seqs.into_iter().map(move |seq| (partition, seq)));
         // Whether a partition goes on is decided in the order of its batches, and it never takes up again: no gap can arise.
         let open = each.filter(move |(partition, _)| used.lock().get(partition).copied().unwrap_or(0) <= share);
         futures::stream::iter(open)
-            .map(move |(partition, seq)| self.journal.read(partition, seq))
+            .map(move |(partition, seq)| async move { (partition, self.journal.read(partition, seq).await) })
             .buffered(self.settings.batches_in_flight_max)
     }
 
@@ -214,6 +230,7 @@ struct Read {
     reached: Cut,
     batches: u64,
     events: u64,
+    damaged: Vec<(Partition, JournalError)>,
 }
 
 /// Encodes batches until there are no more: one file for each table with rows.

@@ -7,6 +7,8 @@ use std::time::Duration;
 pub struct LakeSettings {
     /// How often a commit is tried again after another writer took its version.
     pub commit_attempts_max: u32,
+    /// The longest pause before that; pauses double from a hundredth of it, jittered.
+    pub commit_pause_max: Duration,
     /// The compression level of Parquet pages (zstd).
     pub zstd_level: i32,
     /// The most rows of one Parquet row group.
@@ -40,6 +42,7 @@ impl Default for LakeSettings {
     fn default() -> Self {
         Self {
             commit_attempts_max: 32,
+            commit_pause_max: Duration::from_millis(250),
             zstd_level: 1,
             row_group_rows_max: 262_144,
             checkpoint_commits: 100,

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod crashes;
+mod damaged;
 mod delta;
 mod digests;
 mod lake;

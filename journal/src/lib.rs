@@ -17,6 +17,7 @@ pub mod genesis;
 pub mod header;
 pub mod merkle;
 pub mod metrics;
+pub mod placement;
 pub mod sealer;
 pub mod seen;
 pub mod settings;

@@ -46,6 +46,8 @@ pub struct Metrics {
     pub fenced: Family<PartitionLabel, Counter>,
     /// Writes that were offered to the store again after an error.
     pub retries: Family<PartitionLabel, Counter>,
+    /// Turns of a partition's sealer that failed and were tried again after a pause.
+    pub turn_retries: Family<PartitionLabel, Counter>,
     /// From the decision to seal until the batch is durable.
     pub seal_seconds: Family<PartitionLabel, Histogram, Seconds>,
     /// Records in the log that no batch covers.
@@ -66,6 +68,7 @@ impl Default for Metrics {
             conflicts: Family::default(),
             fenced: Family::default(),
             retries: Family::default(),
+            turn_retries: Family::default(),
             seal_seconds: Family::new_with_constructor(Seconds),
             lag: Family::default(),
             head: Family::default(),
@@ -85,6 +88,7 @@ impl Metrics {
         registry.register("conflicts", "Duplicates whose content differs from the first", self.conflicts.clone());
         registry.register("fenced", "Batches dropped because another sealer won", self.fenced.clone());
         registry.register("put_retries", "Batches offered to the store again after an error", self.retries.clone());
+        registry.register("turn_retries", "Turns of the sealer tried again after an error", self.turn_retries.clone());
         registry.register("seal_seconds", "From the decision to seal until durable", self.seal_seconds.clone());
         registry.register("lag_records", "Records in the log that no batch covers", self.lag.clone());
         registry.register("head_seq", "The last sequence number known", self.head.clone());

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use tributary_eventlog::EventLog;
@@ -83,17 +85,18 @@ impl Sealer {
     /// Seals by size and age until shut down. A partition that meets damage stops there, which [`Self::state`] and the
     /// metrics show; the others go on. Failures that can pass are tried again for ever, with a pause.
     pub async fn run(&self, shutdown: CancellationToken) {
-        let tasks = self.shared.journal.partitions().map(|partition| {
+        let run = |partition| {
             let task = tokio::spawn(self.clone().run_partition(partition, shutdown.clone()));
-            async move {
-                if let Err(error) = task.await {
-                    let early = JournalError::Refused(format!("the sealer's task ended early: {error}"));
-                    self.shared.note(partition, Some(&early));
-                }
+            async move { (partition, task.await) }
+        };
+        // In the order in which they end: one that breaks is noted at once, though the others live on.
+        let mut tasks: FuturesUnordered<_> = self.shared.journal.partitions().map(run).collect();
+        while let Some((partition, ended)) = tasks.next().await {
+            if let Err(error) = ended {
+                tracing::error!(%partition, %error, "the sealer's task ended early");
+                self.shared.note(partition, Some(&JournalError::Refused(format!("the sealer's task ended early: {error}"))));
             }
-        });
-        // All at once: one that ends early is to be seen while the others go on.
-        futures::future::join_all(tasks).await;
+        }
     }
 
     /// Seals everything that lies in the log now, small batches too, then returns. Partitions with damage are named in the
@@ -141,7 +144,10 @@ impl Sealer {
             self.shared.note(partition, turn.as_ref().err());
             let wait = match turn {
                 Ok(turn) => turn,
-                Err(error) if error.is_retry() => Turn::Rest(self.shared.settings.retry_pause),
+                Err(error) if error.is_retry() => {
+                    self.shared.metrics.turn_retries.get_or_create(&PartitionLabel(partition)).inc();
+                    Turn::Rest(self.shared.retry_pause())
+                }
                 Err(error) => {
                     tracing::error!(%partition, %error, "the partition is not sealed any further");
                     return;
@@ -164,10 +170,16 @@ impl Shared {
             Turn::Idle { from } => {
                 if self.log.wait_beyond(partition, from).await.is_err() {
                     // The next turn meets the same error and tells it.
-                    tokio::time::sleep(self.settings.retry_pause).await;
+                    tokio::time::sleep(self.retry_pause()).await;
                 }
             }
         }
+    }
+
+    /// How long to rest after a failure: between half of the longest pause and the whole, for partitions (and processes)
+    /// that failed together must not ask the store again together.
+    fn retry_pause(&self) -> Duration {
+        self.settings.retry_pause.mul_f64(rand::random_range(0.5..=1.0))
     }
 
     fn note(&self, partition: Partition, error: Option<&JournalError>) {

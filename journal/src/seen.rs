@@ -12,6 +12,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use rocksdb::compaction_filter::Decision;
 use rocksdb::{BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, ErrorKind, Options, WriteBatch, WriteOptions};
+use tributary_eventlog::folder;
 use tributary_schemas::identity::{ContentDigest, Identity};
 use tributary_schemas::ids::{Partition, Seq, Timestamp};
 use tributary_schemas::units::Hash;
@@ -80,7 +81,7 @@ impl SeenIndex {
     pub fn open(directory: &Path) -> Result<Self, JournalError> {
         let horizons = Horizons::default();
         let unusable = |error: rocksdb::Error| JournalError::retry(format!("seen-index in {}", directory.display()), error);
-        std::fs::create_dir_all(directory).map_err(|e| JournalError::retry(directory.display().to_string(), e))?;
+        folder::create(directory).map_err(|e| JournalError::retry(directory.display().to_string(), e))?;
         let db = match open_db(directory, &horizons) {
             Ok(db) => db,
             Err(error) if is_damage(&error) => {

@@ -19,7 +19,7 @@ pub struct Settings {
     pub put_attempts_max: u32,
     /// How long to wait between attempts: a length chosen at random, the upper end doubling up to 16 times.
     pub put_backoff: RangeInclusive<Duration>,
-    /// How long a partition rests after a failure that can be tried again.
+    /// How long a partition rests at most after a failure that can be tried again; at random, but at least half of it.
     pub retry_pause: Duration,
     /// How often a waiting reader looks for batches that another process wrote.
     pub poll_interval: Duration,

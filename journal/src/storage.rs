@@ -1,7 +1,7 @@
 //! A local directory as an object store that keeps its word: what it acknowledged survives a loss of power.
 //!
 //! `object_store`'s own `LocalFileSystem` never syncs. [`LocalStore`] writes through staging files: content is synced
-//! before it gets its name, and the folder after, with every folder that had to be created. Reads and listings are the
+//! before it gets its name, and the folder after, as is the name of every folder on the way. Reads and listings are the
 //! inner store's.
 
 use std::fmt;
@@ -22,9 +22,12 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
 };
+use tributary_eventlog::folder;
 
+mod folders;
 mod upload;
 
+use folders::Folders;
 use upload::StagedUpload;
 
 /// The folder under the root that holds unfinished files; no listing shows it.
@@ -36,11 +39,11 @@ const STAGING_AGE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Objects as files under one directory, durable on acknowledgement.
 ///
 /// `put` with `PutMode::Create` is atomic and exclusive between processes: the finished, synced file is hard-linked to its
-/// name, which fails if the name is taken.
+/// name, which fails if the name is taken. It answers `AlreadyExists` only once the other's name is durable.
 #[derive(Clone, Debug)]
 pub struct LocalStore {
     inner: LocalFileSystem,
-    root: Arc<PathBuf>,
+    folders: Arc<Folders>,
     read_only: bool,
 }
 
@@ -61,42 +64,53 @@ impl LocalStore {
     pub fn open_read_only(directory: impl AsRef<FsPath>) -> Result<Arc<dyn ObjectStore>> {
         let directory = directory.as_ref();
         let root = directory.canonicalize().map_err(|source| failure("open", directory, source))?;
-        Ok(Arc::new(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root), read_only: true }))
+        let inner = LocalFileSystem::new_with_prefix(&root)?;
+        Ok(Arc::new(Self { inner, folders: Arc::new(Folders::new(root)), read_only: true }))
     }
 
     fn open_local(directory: &FsPath) -> Result<Self> {
-        let opened = create_folder(directory).and_then(|()| directory.canonicalize()).and_then(|root| {
-            create_folder(&root.join(STAGING))?;
+        let opened = folder::create(directory).and_then(|()| directory.canonicalize()).and_then(|root| {
+            folder::create_one(&root.join(STAGING))?;
             clear_staging(&root.join(STAGING))?;
             Ok(root)
         });
         let root = opened.map_err(|source| failure("open", directory, source))?;
-        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, root: Arc::new(root), read_only: false })
+        Ok(Self { inner: LocalFileSystem::new_with_prefix(&root)?, folders: Arc::new(Folders::new(root)), read_only: false })
+    }
+
+    /// A store that makes the names of objects durable with `sync`: a test's, which fails.
+    #[cfg(test)]
+    pub(crate) fn open_with_sync(directory: &FsPath, sync: fn(&FsPath) -> io::Result<()>) -> Result<Arc<dyn ObjectStore>> {
+        let store = Self::open_local(directory)?;
+        let folders = Folders::with_sync(store.folders.root().to_path_buf(), sync);
+        Ok(Arc::new(Self { folders: Arc::new(folders), ..store }))
     }
 
     fn check_writable(&self, location: &Path) -> Result<()> {
         if !self.read_only {
             return Ok(());
         }
-        let source = format!("{} is open for reading only", self.root.display()).into();
+        let source = format!("{} is open for reading only", self.folders.root().display()).into();
         Err(Error::PermissionDenied { path: location.to_string(), source })
     }
 
     /// Syncs the folder of an object that got its name by the inner store's hands.
     async fn sync_folder_of(&self, location: &Path) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        blocking(move || sync_folder(parent_of(&path)).map_err(|e| failure("sync the folder of", &path, e))).await
+        let folders = self.folders.clone();
+        blocking(move || folders.sync_parent(&path)).await
     }
 
     async fn create_folder_of(&self, location: &Path) -> Result<()> {
         let path = self.inner.path_to_filesystem(location)?;
-        blocking(move || create_folder(parent_of(&path)).map_err(|e| failure("create the folder of", &path, e))).await
+        let folders = self.folders.clone();
+        blocking(move || folders.create_parent(&path)).await
     }
 }
 
 impl fmt::Display for LocalStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LocalStore({})", self.root.display())
+        write!(f, "LocalStore({})", self.folders.root().display())
     }
 }
 
@@ -112,9 +126,9 @@ impl ObjectStore for LocalStore {
         if !opts.attributes.is_empty() {
             return Err(self.not_implemented("put_opts with attributes"));
         }
-        let (root, path) = (self.root.clone(), self.inner.path_to_filesystem(location)?);
+        let (folders, path) = (self.folders.clone(), self.inner.path_to_filesystem(location)?);
         blocking(move || {
-            let mut staged = Staged::create(&root)?;
+            let mut staged = Staged::create(folders)?;
             staged.write(&payload)?;
             staged.publish(&path, exclusive)
         })
@@ -128,8 +142,8 @@ impl ObjectStore for LocalStore {
         if !opts.attributes.is_empty() {
             return Err(self.not_implemented("put_multipart_opts with attributes"));
         }
-        let (root, path) = (self.root.clone(), self.inner.path_to_filesystem(location)?);
-        let staged = blocking(move || Staged::create(&root)).await?;
+        let (folders, path) = (self.folders.clone(), self.inner.path_to_filesystem(location)?);
+        let staged = blocking(move || Staged::create(folders)).await?;
         Ok(Box::new(StagedUpload::new(staged, path)))
     }
 
@@ -191,27 +205,28 @@ impl LocalStore {
 struct Staged {
     file: Arc<File>,
     path: PathBuf,
+    folders: Arc<Folders>,
 }
 
 impl Staged {
-    fn create(root: &FsPath) -> Result<Self> {
+    fn create(folders: Arc<Folders>) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         const ATTEMPTS_MAX: usize = 1000;
-        let folder = root.join(STAGING);
+        let staging = folders.root().join(STAGING);
         for _ in 0..ATTEMPTS_MAX {
             let name = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = folder.join(name);
+            let path = staging.join(name);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(Self { file: Arc::new(file), path }),
+                Ok(file) => return Ok(Self { file: Arc::new(file), path, folders }),
                 // A crashed process with the same id left it, or somebody removed the folder.
                 Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
                 Err(e) if e.kind() == ErrorKind::NotFound => {
-                    create_folder(&folder).map_err(|e| failure("create", &folder, e))?;
+                    folder::create(&staging).map_err(|e| failure("create", &staging, e))?;
                 }
                 Err(e) => return Err(failure("create", &path, e)),
             }
         }
-        Err(failure("create a file in", &folder, ErrorKind::AlreadyExists.into()))
+        Err(failure("create a file in", &staging, ErrorKind::AlreadyExists.into()))
     }
 
     fn write(&mut self, payload: &PutPayload) -> Result<()> {
@@ -222,16 +237,16 @@ impl Staged {
     /// Makes the content durable and gives it its name.
     fn publish(self, path: &FsPath, exclusive: bool) -> Result<()> {
         self.file.sync_all().map_err(|e| failure("write", path, e))?;
-        create_folder(parent_of(path)).map_err(|e| failure("create the folder of", path, e))?;
+        self.folders.create_parent(path)?;
         let named = if exclusive { fs::hard_link(&self.path, path) } else { fs::rename(&self.path, path) };
-        // The other writer's object may not be durable yet, and the caller will act on its being there.
-        let synced = sync_folder(parent_of(path));
         match named {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {
+                // The other writer's name may not be durable yet, and the caller will act on its being there.
+                self.folders.sync_parent(path)?;
                 Err(Error::AlreadyExists { path: path.display().to_string(), source: Box::new(e) })
             }
             Err(e) => Err(failure("name", path, e)),
-            Ok(()) => synced.map_err(|e| failure("sync the folder of", path, e)),
+            Ok(()) => self.folders.sync_parent(path),
         }
     }
 }
@@ -258,36 +273,6 @@ fn clear_staging(folder: &FsPath) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Creates the folder and its missing parents, and syncs the folder that each was created in.
-fn create_folder(folder: &FsPath) -> io::Result<()> {
-    let mut missing = Vec::new();
-    let mut existing = folder;
-    while !existing.as_os_str().is_empty() && !existing.is_dir() {
-        missing.push(existing);
-        match existing.parent() {
-            Some(parent) => existing = parent,
-            None => break,
-        }
-    }
-    for created in missing.iter().rev() {
-        match fs::create_dir(created) {
-            Err(e) if e.kind() == ErrorKind::AlreadyExists && created.is_dir() => {}
-            other => other?,
-        }
-        let parent = parent_of(created);
-        sync_folder(if parent.as_os_str().is_empty() { FsPath::new(".") } else { parent })?;
-    }
-    Ok(())
-}
-
-fn sync_folder(folder: &FsPath) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
-fn parent_of(path: &FsPath) -> &FsPath {
-    path.parent().unwrap_or(FsPath::new(""))
 }
 
 fn failure(verb: &str, path: &FsPath, source: io::Error) -> Error {

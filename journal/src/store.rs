@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tributary_schemas::cut::Cut;
@@ -17,6 +17,7 @@ use crate::error::JournalError;
 use crate::genesis::{DeploymentId, Genesis};
 use crate::header::Header;
 use crate::metrics::{Metrics, PartitionLabel};
+use crate::placement::{self, Placed, place};
 use crate::settings::Settings;
 
 mod birth;
@@ -47,13 +48,6 @@ struct Lane {
     head: watch::Sender<Option<Header>>,
     /// Held by the one reader that asks the store for newer batches.
     refreshing: tokio::sync::Mutex<()>,
-}
-
-/// What lies under the name of a batch that could not be written with certainty.
-enum Found {
-    Own,
-    Another,
-    Nothing,
 }
 
 impl Journal {
@@ -252,32 +246,19 @@ impl Journal {
                 self.metrics.retries.get_or_create(&PartitionLabel(partition)).inc();
                 back_off(&self.settings, attempt).await;
             }
-            let payload = batch.encoded.clone().into();
-            let Err(error) = self.store.put_opts(&path, payload, PutMode::Create.into()).await else {
-                self.advance(batch.header.clone());
-                return Ok(());
-            };
-            // Whatever the error says, the object alone tells who won.
-            match self.find(batch, &path).await {
-                Ok(Found::Own) => {
+            match place(&*self.store, &path, &batch.encoded).await {
+                Ok(Placed::Ours) => {
                     self.advance(batch.header.clone());
                     return Ok(());
                 }
-                Ok(Found::Another) => return Err(JournalError::Fenced { partition, seq }),
-                Ok(Found::Nothing) => last_error = Some(JournalError::store(&path, &error)),
-                Err(error) if error.is_retry() => last_error = Some(error),
-                Err(error) => return Err(error),
+                Ok(Placed::Theirs(found)) => {
+                    self.check(partition, seq, found)?;
+                    return Err(JournalError::Fenced { partition, seq });
+                }
+                Err(error) => last_error = Some(JournalError::store(&path, &error)),
             }
         }
         Err(last_error.expect("at least one attempt was made, and each that goes on leaves an error"))
-    }
-
-    async fn find(&self, batch: &SealedBatch, path: &Path) -> Result<Found, JournalError> {
-        match get(&*self.store, path).await? {
-            None => Ok(Found::Nothing),
-            Some(bytes) if bytes == batch.encoded => Ok(Found::Own),
-            Some(bytes) => self.check(batch.header.partition, batch.header.seq, bytes).map(|_| Found::Another),
-        }
     }
 
     /// Reads and checks a batch: its hashes, its place, and its link to the batch before if that was seen lately.
@@ -410,15 +391,7 @@ fn partition_folder(partition: Partition) -> String {
 }
 
 async fn get(store: &dyn ObjectStore, path: &Path) -> Result<Option<Bytes>, JournalError> {
-    let bytes = match store.get(path).await {
-        Ok(found) => found.bytes().await,
-        Err(error) => Err(error),
-    };
-    match bytes {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(object_store::Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(JournalError::store(path, &error)),
-    }
+    placement::read(store, path).await.map_err(|error| JournalError::store(path, &error))
 }
 
 /// Waits before attempt number `attempt`: a random length, so that two writers that failed together do not meet again.

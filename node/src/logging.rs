@@ -20,6 +20,7 @@ pub fn init(verbosity: u8) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that cannot be written, as on a full disk, is dropped: telling of it on stderr would end the thread.
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     if std::io::stderr().is_terminal() { builder.init() } else { builder.json().init() }
 }

@@ -235,13 +235,13 @@ impl Sources {
                 |error| Trouble { partition: Some(state.partition), stage: Stage::Available, error, stopped: state.stopped };
             troubles.extend(state.last_error.map(trouble));
         }
-        let of_all = |t: tributary_indexer::Trouble| Trouble {
-            partition: None,
+        let of_indexer = |t: tributary_indexer::Trouble| Trouble {
+            partition: t.partition,
             stage: Stage::Indexed,
             error: t.error,
             stopped: t.stopped,
         };
-        troubles.extend(self.indexer.trouble().map(of_all));
+        troubles.extend(self.indexer.troubles().into_iter().map(of_indexer));
         troubles
     }
 

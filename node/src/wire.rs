@@ -10,8 +10,8 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tributary_da::local::LocalDa;
 use tributary_da::{Certificates, DaClient, Publisher};
-use tributary_eventlog::EventLog;
 use tributary_eventlog::embedded::EmbeddedLog;
+use tributary_eventlog::{EventLog, folder};
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_ingest::Door;
@@ -144,7 +144,7 @@ impl Record {
         let partitions = self.journal.genesis().partitions;
         let log = open_log(&self.directory.join("log"), partitions).await?;
         let views = self.directory.join("views");
-        std::fs::create_dir_all(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
+        folder::create(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
         let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
         let settings = tributary_journal::Settings {
             batch_bytes_max: u32::try_from(config.seal.batch_bytes_max).unwrap_or(u32::MAX),
@@ -256,7 +256,7 @@ pub fn store_to_read(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> 
 
 /// Takes the directory for writing, creating it if need be.
 pub fn take(directory: &Path) -> Result<DirectoryLock, LockError> {
-    if let Err(source) = std::fs::create_dir_all(directory) {
+    if let Err(source) = folder::create(directory) {
         return Err(LockError::Io { directory: directory.display().to_string(), source });
     }
     DirectoryLock::take(directory)

@@ -24,6 +24,7 @@ pub(crate) struct Computer {
     pub(crate) lake: Arc<Lake>,
     pub(crate) engine: Arc<Engine>,
     pub(crate) window: usize,
+    pub(crate) lines_per_part: usize,
     pub(crate) parts_kept_max: usize,
     pub(crate) metrics: Metrics,
 }
@@ -49,7 +50,7 @@ impl Computer {
         let record = link.record;
         let session = self.engine.session_unlimited(&record.cut).await?;
         let before = cumulative_before(&session, record).await?;
-        let parts = Parts::new(record.number);
+        let parts = Parts::new(record.number, self.lines_per_part);
         let (tally, kept) = (Tally::new(before, ceilings), Some(Vec::new()));
         let mut keep = Keep { tally, parts, kept, kept_max: self.parts_kept_max };
         self.settle_all(&session, link, &mut keep).await?;
@@ -96,7 +97,8 @@ impl Computer {
         let session = self.engine.session_unlimited(&record.cut).await?;
         let before = cumulative_before(&session, record).await?;
         let tally = Tally::new(before, Ceilings::default());
-        let mut write = Write { tally, parts: Parts::new(record.number), lake: &self.lake, epoch: record.number };
+        let parts = Parts::new(record.number, self.lines_per_part);
+        let mut write = Write { tally, parts, lake: &self.lake, epoch: record.number };
         self.settle_all(&session, link, &mut write).await?;
         let Write { tally, parts, .. } = write;
         let again = tally.close(record)?;

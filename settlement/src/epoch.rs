@@ -65,8 +65,14 @@ impl Settlement {
         settings: Settings,
     ) -> Self {
         let metrics = Metrics::default();
-        let window = settings.window_inferences.max(1);
-        let computer = Computer { lake, engine, window, parts_kept_max: settings.parts_kept_max, metrics: metrics.clone() };
+        let computer = Computer {
+            lake,
+            engine,
+            window: settings.window_inferences.max(1),
+            lines_per_part: settings.lines_per_part.max(1),
+            parts_kept_max: settings.parts_kept_max,
+            metrics: metrics.clone(),
+        };
         Self { records: EpochRecords::new(store, metrics.clone()), journal, certificates, computer, clock, settings, metrics }
     }
 

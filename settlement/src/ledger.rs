@@ -108,7 +108,7 @@ pub struct Tally {
     fees: u128,
     over_fee: Named,
     over_amount: Named,
-    /// The dearest inferences, for the error about the epoch's total: (fee, id), ascending.
+    /// The dearest inferences, for the errors about totals: (fee, id), ascending.
     dearest: Vec<(u128, String)>,
 }
 
@@ -158,7 +158,7 @@ impl Tally {
 
     fn remember_dearest(&mut self, fee: u128, inference_id: &str) {
         let full = self.dearest.len() == NAMED_MAX;
-        if self.ceilings.max_epoch_total.is_none() || (full && self.dearest[0].0 >= fee) {
+        if full && self.dearest[0].0 >= fee {
             return;
         }
         if full {
@@ -166,6 +166,13 @@ impl Tally {
         }
         let at = self.dearest.partition_point(|(other, _)| *other < fee);
         self.dearest.insert(at, (fee, inference_id.to_owned()));
+    }
+
+    fn into_dearest(self) -> Named {
+        Named {
+            more: self.inferences.saturating_sub(self.dearest.len() as u64),
+            ids: self.dearest.into_iter().rev().map(|(_, id)| id).collect(),
+        }
     }
 
     /// Ends the epoch: checks the ceilings and conservation, and builds the tree.
@@ -181,15 +188,21 @@ impl Tally {
         if let Some(max) = max_epoch_total.filter(|max| self.fees > *max) {
             let limit =
                 format!("the epoch's fees of {} wei are above the ceiling settlement.max_epoch_total of {max} wei", self.fees);
-            let dearest = Named {
-                more: self.inferences.saturating_sub(self.dearest.len() as u64),
-                ids: self.dearest.into_iter().rev().map(|(_, id)| id).collect(),
-            };
-            return Err(dearest.ceiling(limit));
+            return Err(self.into_dearest().ceiling(limit));
         }
-        let total = self.cumulative.total().filter(|_| self.fees <= AMOUNT_MAX);
-        let Some(cumulative_total) = total.filter(|_| self.over_amount.ids.is_empty()) else {
-            return Err(self.over_amount.ceiling(format!("an amount is above the {AMOUNT_MAX} wei that tables hold")));
+        if !self.over_amount.ids.is_empty() {
+            return Err(self
+                .over_amount
+                .ceiling(format!("what an account earned is above the {AMOUNT_MAX} wei that tables hold")));
+        }
+        let Some(cumulative_total) = self.cumulative.total().filter(|_| self.fees <= AMOUNT_MAX) else {
+            let limit = format!(
+                "what all accounts earned together is above the {AMOUNT_MAX} wei that tables hold, though each account alone is \
+                 not; {} wei of it are the fees of this epoch, the rest is in `cumulative` of the epoch before. The dearest \
+                 inferences of this epoch are named",
+                self.fees
+            );
+            return Err(self.into_dearest().ceiling(limit));
         };
         let paid: u128 = self.rewards.values().sum();
         assert_eq!(paid, self.fees, "the rewards of epoch {} add up to its fees", record.number);

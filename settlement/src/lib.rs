@@ -14,6 +14,7 @@ mod compute;
 mod due;
 pub mod epoch;
 pub mod error;
+pub mod invariant;
 pub mod ledger;
 pub mod metrics;
 mod parts;
@@ -30,6 +31,7 @@ pub mod verify;
 
 pub use epoch::{SettleOutcome, SettleRequest, Settlement};
 pub use error::{Difference, SettlementError};
+pub use invariant::Invariant;
 pub use ledger::{Cumulative, EpochRow};
 pub use metrics::Metrics;
 pub use progress::{Progress, Silent};

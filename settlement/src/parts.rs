@@ -15,11 +15,8 @@ use crate::tables::LineRows;
 /// The application id of the transactions by which an epoch's rows are in a table completely; the version is the epoch.
 pub const APPLICATION: &str = "settlement";
 
-/// A part ends with the inference that brings it to so many lines. Part of the rules of version 1: another number would
-/// cut an epoch that an older program left half written in other places.
-const LINES_PER_PART: usize = 250_000;
-
-/// A part ends with this inference at the latest.
+/// A part ends with this inference at the latest. Part of the rules of version 1, as is
+/// [`crate::Settings::LINES_PER_PART`].
 const INFERENCES_PER_PART: usize = 1_000_000;
 
 /// Rows of `reward_lines` and `settled` of consecutive inferences.
@@ -52,6 +49,7 @@ impl Part {
 #[derive(Debug)]
 pub struct Parts {
     epoch: Epoch,
+    lines_max: usize,
     next: u32,
     rows: LineRows,
     lines: usize,
@@ -59,9 +57,9 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// The parts of this epoch.
-    pub fn new(epoch: Epoch) -> Self {
-        Self { epoch, next: 0, rows: LineRows::new(epoch), lines: 0, inferences: 0 }
+    /// The parts of this epoch; each ends with the inference that brings it to `lines_max` lines.
+    pub fn new(epoch: Epoch, lines_max: usize) -> Self {
+        Self { epoch, lines_max, next: 0, rows: LineRows::new(epoch), lines: 0, inferences: 0 }
     }
 
     /// Adds one inference; gives the part that it completes.
@@ -72,7 +70,7 @@ impl Parts {
         self.rows.add(due, lines)?;
         self.lines += lines.len();
         self.inferences += 1;
-        if self.lines < LINES_PER_PART && self.inferences < INFERENCES_PER_PART {
+        if self.lines < self.lines_max && self.inferences < INFERENCES_PER_PART {
             return Ok(None);
         }
         self.cut(false).map(Some)

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use rand::RngExt;
+use tributary_journal::placement::{self, Placed, place};
 use tributary_schemas::ids::Epoch;
 
 use crate::error::SettlementError;
@@ -84,8 +85,8 @@ impl EpochRecords {
         decode(epoch, &bytes).map(Some)
     }
 
-    /// Closes the epoch: writes its record unless there is one. When it returns, the record that lies there is durable.
-    /// After any error of the store it reads what lies there; only its own bytes mean that it won.
+    /// Closes the epoch: writes its record unless there is one, by the rule of [`placement::place`]. When it returns, the
+    /// record that lies there is durable.
     ///
     /// # Errors
     /// `Retry` if the store does not answer within the attempts allowed: the epoch may or may not be closed. `Difference`
@@ -98,14 +99,9 @@ impl EpochRecords {
                 self.metrics.record_retries.inc();
                 tokio::time::sleep(pause(attempt)).await;
             }
-            match self.store.put_opts(&name, bytes.clone().into(), PutMode::Create.into()).await {
-                Ok(_) => return Ok(Written::Won),
-                Err(error) => reason = error.to_string(),
-            }
-            match self.bytes(record.number).await {
-                Ok(Some(found)) if found == bytes => return Ok(Written::Won),
-                Ok(Some(found)) => return decode(record.number, &found).map(Written::Lost),
-                Ok(None) => {}
+            match place(&*self.store, &name, &bytes).await {
+                Ok(Placed::Ours) => return Ok(Written::Won),
+                Ok(Placed::Theirs(found)) => return decode(record.number, &found).map(Written::Lost),
                 Err(error) => reason = error.to_string(),
             }
         }
@@ -125,12 +121,7 @@ impl EpochRecords {
 
     async fn bytes(&self, epoch: Epoch) -> Result<Option<Bytes>, SettlementError> {
         let name = path(epoch);
-        let got = async { self.store.get(&name).await?.bytes().await };
-        match got.await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(SettlementError::retry(format!("reading {name}"), error)),
-        }
+        placement::read(&*self.store, &name).await.map_err(|error| SettlementError::retry(format!("reading {name}"), error))
     }
 }
 

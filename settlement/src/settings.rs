@@ -20,14 +20,21 @@ pub struct Settings {
     pub poll_every: Duration,
     /// How many inferences are looked up at a time with their attributions; bounds the memory of a large epoch.
     pub window_inferences: usize,
-    /// How many parts of 250,000 lines each are kept in memory between computing an epoch and writing it; a larger epoch is
-    /// computed a second time instead.
+    /// A part of an epoch ends with the inference that brings it to so many lines; bounds what is written in one commit. All
+    /// jobs over one store must use the same number: where parts end decides which of them a job that died has written.
+    pub lines_per_part: usize,
+    /// How many parts are kept in memory between computing an epoch and writing it; a larger epoch is computed a second time
+    /// instead.
     pub parts_kept_max: usize,
 }
 
 impl Settings {
     /// The treasury of `dev`, and of commands run on a data directory.
     pub const DEV_TREASURY: &str = "0x00000000000000000000000000000000000fee01";
+
+    /// Where the parts of an epoch end by the rules of version 1. Another default would cut an epoch that an older program
+    /// left half written in other places.
+    pub const LINES_PER_PART: usize = 250_000;
 
     /// The defaults with this treasury: no ceilings.
     pub fn new(treasury: Address) -> Self {
@@ -38,6 +45,7 @@ impl Settings {
             wait_max: Duration::from_secs(60),
             poll_every: Duration::from_millis(20),
             window_inferences: 100_000,
+            lines_per_part: Self::LINES_PER_PART,
             parts_kept_max: 3,
         }
     }

@@ -9,6 +9,7 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 use super::layout;
 use crate::error::LogError;
+use crate::folder;
 use crate::record::{Bounds, LoggedRecord};
 use crate::settings::Settings;
 
@@ -34,7 +35,7 @@ impl Store {
     /// [`LogError::InUse`], [`LogError::Reject`] for another format or partition count, [`LogError::Exists`] for a log that
     /// was to be new, [`LogError::Retry`] for a full disk, [`LogError::Corrupt`].
     pub fn open(dir: &Path, partitions: PartitionCount, settings: &Settings, birth: &Birth) -> Result<Self, LogError> {
-        std::fs::create_dir_all(dir).map_err(|e| retry(dir, &e))?;
+        folder::create(dir).map_err(|e| retry(dir, &e))?;
         let options = options(settings).map_err(|e| classify(dir, &e))?;
         let db = DB::open(&options, dir).map_err(|e| classify(dir, &e))?;
         let store = Self { db, dir: dir.to_path_buf() };
@@ -186,7 +187,11 @@ fn options(settings: &Settings) -> Result<Options, rocksdb::Error> {
     // Preallocation would take tens of megabytes of a small disk for an empty log.
     let mut options = Options::default().get_options_from_string("allow_fallocate=false")?;
     options.create_if_missing(true);
-    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // Every write is synced before it is answered, so a write that is cut short at the end of the last file was never
+    // answered: it is left out. Any other damage lies in or before something that was, and opening is refused. RocksDB's
+    // default would stop reading at the damage, and silently give up everything behind it. One kind of damage it cannot
+    // tell from a write cut short: a length in the last 32 KiB that was changed to reach beyond the end of the file.
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     options.set_track_and_verify_wals_in_manifest(true);
     options.set_write_buffer_size(settings.write_buffer_bytes);
     options.set_max_write_buffer_number(Settings::WRITE_BUFFERS_MAX);
@@ -218,7 +223,14 @@ fn classify(dir: &Path, error: &rocksdb::Error) -> LogError {
             reason: format!("the disk of {} is full; free some space and appends go on ({text})", dir.display()),
         },
         ErrorKind::IOError if text.contains("lock") && text.contains("LOCK") => LogError::InUse { dir: dir.to_path_buf() },
-        ErrorKind::Corruption => LogError::Corrupt { reason: format!("{text} (in {})", dir.display()) },
+        ErrorKind::Corruption => LogError::Corrupt {
+            reason: format!(
+                "{text} (in {}). Nothing was changed. Check the disk and put a copy of the folder back; without one, go on in \
+                 the directory that `tributary rebuild --from journal` makes: what is sealed is there, what is not must be sent \
+                 again",
+                dir.display()
+            ),
+        },
         ErrorKind::InvalidArgument | ErrorKind::NotSupported => {
             LogError::Reject { reason: format!("{} cannot be opened as a log: {text}", dir.display()) }
         }

@@ -111,8 +111,8 @@ async fn a_log_whose_making_was_cut_off_is_made_again_at_the_given_offsets() {
     let empty_database = TempDir::new().unwrap();
     drop(rocksdb::DB::open_default(empty_database.path()).unwrap());
     for dir in [empty_folder, empty_database] {
-        let starts = [(part(0), at(7))];
-        let create = || EmbeddedLog::create_at(dir.path(), count(1), &starts, Settings::default());
+        let first = [(part(0), at(7))];
+        let create = || EmbeddedLog::create_at(dir.path(), count(1), &first, Settings::default());
         let log = create().await.unwrap();
         assert_eq!(log.bounds(part(0)).await.unwrap(), Bounds { earliest: at(7), next: at(7) });
         log.close().await;
@@ -272,4 +272,63 @@ async fn a_damaged_record_is_corrupt_and_never_skipped() {
     let error = log.read(part(0), at(0), 1000).await.unwrap_err();
     assert!(matches!(&error, LogError::Corrupt { reason } if reason.contains("record 4 of partition 0 is missing")), "{error}");
     assert_eq!(log.read(part(0), at(0), 8).await.unwrap().len(), 4, "what comes before it can be read");
+}
+
+/// A log as a process that was killed leaves it, with 200 records of one partition in its write-ahead log: the copy of
+/// an open one. Gives the file with the records as well.
+async fn killed() -> (TempDir, std::path::PathBuf) {
+    let (running, dead) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let log = open(&running, 1).await.unwrap();
+    for i in 0..200_u32 {
+        log.append(vec![record("k", [&i.to_be_bytes()[..], &[7; 2000]].concat())]).await.unwrap();
+    }
+    for entry in std::fs::read_dir(running.path()).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, dead.path().join(from.file_name().unwrap())).unwrap();
+    }
+    log.close().await;
+    let files = std::fs::read_dir(dead.path()).unwrap().map(|entry| entry.unwrap().path());
+    let wal = files.filter(|file| file.extension().is_some_and(|e| e == "log")).max_by_key(|file| file.metadata().unwrap().len());
+    let wal = wal.unwrap();
+    assert!(wal.metadata().unwrap().len() > 400_000);
+    (dead, wal)
+}
+
+#[tokio::test]
+async fn a_flipped_byte_in_what_was_acknowledged_is_refused_by_name_and_loses_nothing() {
+    let (dir, wal) = killed().await;
+    let sound = std::fs::read(&wal).unwrap();
+    // In the middle, and in the last record.
+    for at in [sound.len() / 2, sound.len() - 100] {
+        let mut damaged = sound.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&wal, &damaged).unwrap();
+        let error = open(&dir, 1).await.err().unwrap();
+        assert!(matches!(error, LogError::Corrupt { .. }), "byte {at}: {error}");
+        let (text, folder) = (error.to_string(), dir.path().display().to_string());
+        assert!(text.contains(&folder) && text.contains("rebuild --from journal"), "byte {at}: {text}");
+        assert_eq!(std::fs::read(&wal).unwrap(), damaged, "byte {at}: nothing was changed");
+    }
+    std::fs::write(&wal, &sound).unwrap();
+    assert_eq!(open(&dir, 1).await.unwrap().bounds(part(0)).await.unwrap().next, at(200));
+}
+
+#[tokio::test]
+async fn a_write_that_was_cut_short_is_left_out_and_all_before_it_is_there() {
+    // Within a value, within the 7 bytes before a record of 2036, and several records early.
+    for cut in [1, 1000, 2039, 9000] {
+        let (dir, wal) = killed().await;
+        let length = wal.metadata().unwrap().len();
+        std::fs::File::options().write(true).open(&wal).unwrap().set_len(length - cut).unwrap();
+        let log = open(&dir, 1).await.unwrap();
+        let next = log.bounds(part(0)).await.unwrap().next;
+        assert!(at(190) <= next && next < at(200), "cut by {cut}: ends at {next}");
+        let records = log.read(part(0), at(0), 1 << 20).await.unwrap();
+        let numbers: Vec<u32> = records.iter().map(|r| u32::from_be_bytes(*r.value.first_chunk().unwrap())).collect();
+        assert!(numbers.iter().copied().eq(0..u32::try_from(next.get()).unwrap()), "cut by {cut}: {numbers:?}");
+        // It goes on from there, and opens again.
+        log.append(vec![record("k", "next")]).await.unwrap();
+        log.close().await;
+        assert_eq!(open(&dir, 1).await.unwrap().bounds(part(0)).await.unwrap().next, next.next());
+    }
 }

@@ -10,6 +10,7 @@ use tributary_schemas::protobuf;
 use super::*;
 use crate::simulation::{FaultyStore, HandClock, MemoryLog, event};
 
+mod panic;
 mod race;
 
 const P0: u32 = 0;
@@ -304,7 +305,9 @@ async fn a_store_that_cannot_be_written_is_told_and_waited_for() {
         let (sealer, shutdown) = (process.sealer.clone(), shutdown.clone());
         async move { sealer.run(shutdown).await }
     });
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    while process.journal.metrics().turn_retries.get_or_create(&PartitionLabel(partition(P0))).get() < 2 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     store.set_faults(0);
     process.journal.wait_beyond(partition(P0), None).await.unwrap();
     shutdown.cancel();

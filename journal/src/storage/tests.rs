@@ -42,7 +42,20 @@ async fn of_many_who_create_one_object_exactly_one_wins_and_nothing_unfinished_s
     }
     assert_eq!(read(&store, path.as_ref()).await, vec![winners[0]; 100_000]);
     assert_eq!(names(&store).await, [path.as_ref()]);
-    assert_eq!(fs::read_dir(store.root.join(STAGING)).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(store.folders.root().join(STAGING)).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_object_whose_name_could_not_be_synced_is_neither_written_nor_said_to_be_there() {
+    fn fails(_: &FsPath) -> io::Result<()> {
+        Err(io::Error::other("the disk is broken"))
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = LocalStore::open_with_sync(folder.path(), fails).unwrap();
+    for _ in 0..2 {
+        let error = store.put_opts(&Path::from("a/b"), "x".into(), create()).await.unwrap_err();
+        assert!(matches!(error, Error::Generic { .. }) && error.to_string().contains("the disk is broken"), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -76,7 +89,7 @@ async fn an_upload_in_parts_appears_when_it_is_complete_and_never_when_it_is_not
     dropped.put_part("part".into()).await.unwrap();
     drop(dropped);
     assert_eq!(names(&store).await, ["lake/big"]);
-    assert_eq!(fs::read_dir(store.root.join(STAGING)).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(store.folders.root().join(STAGING)).unwrap().count(), 0);
 }
 
 #[tokio::test]
@@ -104,7 +117,7 @@ async fn copies_and_renames_go_to_new_folders_and_spare_what_is_there() {
 async fn what_a_crash_left_is_never_listed_and_cleared_by_a_later_start() {
     let (folder, store) = open();
     store.put(&Path::from("kept"), "x".into()).await.unwrap();
-    let staging = store.root.join(STAGING);
+    let staging = store.folders.root().join(STAGING);
     for (name, age) in [("1-1", 2 * 60 * 60), ("1-2", 60)] {
         let file = File::create(staging.join(name)).unwrap();
         let now = file.metadata().unwrap().modified().unwrap();

@@ -1,12 +1,13 @@
 //! The genesis record on the store.
 
 use futures::TryStreamExt;
+use object_store::ObjectStore;
 use object_store::path::Path;
-use object_store::{ObjectStore, PutMode};
 
 use super::{back_off, genesis_path, get};
 use crate::error::JournalError;
 use crate::genesis::{Genesis, GenesisError};
+use crate::placement::{Placed, place};
 use crate::settings::Settings;
 
 /// The genesis record, `None` where there is no journal.
@@ -48,18 +49,12 @@ async fn any_batch(store: &dyn ObjectStore) -> Result<Option<Path>, JournalError
 pub(super) async fn found_genesis(store: &dyn ObjectStore, born: &Genesis, settings: &Settings) -> Result<Genesis, JournalError> {
     let mut attempt = 0;
     loop {
-        let put = store.put_opts(&genesis_path(), born.encode().into(), PutMode::Create.into()).await;
         attempt += 1;
-        match (put, read_genesis(store).await) {
-            (_, Ok(Some(genesis))) => return Ok(genesis),
-            (_, Err(error)) if !error.is_retry() || attempt >= settings.put_attempts_max => return Err(error),
-            (Err(error), _) if attempt >= settings.put_attempts_max => {
-                return Err(JournalError::store(&genesis_path(), &error));
-            }
-            (Ok(_), Ok(None)) if attempt >= settings.put_attempts_max => {
-                return Err(JournalError::retry(genesis_path().to_string(), "it is not there after it was written"));
-            }
-            _ => back_off(settings, attempt).await,
+        match place(store, &genesis_path(), &born.encode()).await {
+            Ok(Placed::Ours) => return Ok(born.clone()),
+            Ok(Placed::Theirs(found)) => return decode(&found),
+            Err(error) if attempt >= settings.put_attempts_max => return Err(JournalError::store(&genesis_path(), &error)),
+            Err(_) => back_off(settings, attempt).await,
         }
     }
 }

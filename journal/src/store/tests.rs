@@ -176,6 +176,27 @@ async fn a_write_whose_answer_is_lost_is_won_if_the_object_is_ones_own() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_name_the_disk_cannot_make_durable_is_not_appended() {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    static BROKEN: AtomicBool = AtomicBool::new(false);
+    fn sync(folder: &std::path::Path) -> io::Result<()> {
+        if BROKEN.load(Ordering::SeqCst) { Err(io::Error::other("I/O error")) } else { tributary_eventlog::folder::sync(folder) }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let store = crate::storage::LocalStore::open_with_sync(folder.path(), sync).unwrap();
+    let journal = open(store, partitions(1)).await.unwrap();
+    let batch = next_batch(&journal, 0, b"one");
+    BROKEN.store(true, Ordering::SeqCst);
+    let error = journal.append(&batch).await.unwrap_err();
+    assert!(error.is_retry() && error.to_string().contains("I/O error"), "{error}");
+    assert_eq!(journal.head(partition(0)), None, "its bytes are there, but may not be there after a loss of power");
+    BROKEN.store(false, Ordering::SeqCst);
+    journal.append(&batch).await.unwrap();
+    assert_eq!(journal.head(partition(0)), Some(batch.header));
+}
+
+#[tokio::test]
 async fn a_batch_that_does_not_continue_the_journal_is_refused() {
     let journal = open(Arc::new(InMemory::new()), partitions(1)).await.unwrap();
     let other = open(Arc::new(InMemory::new()), partitions(1)).await.unwrap();

@@ -92,6 +92,12 @@ fn render(report: &Report) -> String {
         report.inferences,
         report.lines
     );
+    if report.identities_forgotten > 0 {
+        text += &format!(
+            "  repetitions: {} events were searched for at less than the whole window, for want of memory\n",
+            report.identities_forgotten
+        );
+    }
     for e in &report.epochs {
         text += &format!("  epoch {}: {} wei for {} inferences, root {:#x}\n", e.epoch, e.fees, e.inferences, e.root);
     }

@@ -24,7 +24,8 @@ use crate::error::{Code, QueryError};
 
 const BATCHES: &str = "batches";
 const BLOBS: &str = "blobs";
-/// The application id under which settlement commits its tables.
+/// The application id under which settlement commits a table's last rows of an epoch; the parts before have this with `/` and
+/// a number.
 const SETTLEMENT: &str = "settlement";
 
 /// The stored tables as every query of a session sees them. A table's files are listed when it is first named, and stay.
@@ -99,7 +100,7 @@ impl BaseTables {
         let snapshot = self.snapshot(table).await?;
         let whole = match &test {
             RowTest::InCut(_) => cut_of(snapshot).is_some_and(|all| self.cut.is_at_least(&all)),
-            RowTest::UpToEpoch(last) => snapshot.txns.get(SETTLEMENT).is_none_or(|all| all <= last),
+            RowTest::UpToEpoch(last) => holds_no_epoch_after(&snapshot.txns, *last),
             RowTest::All => true,
         };
         Ok(LakeTable::new(table.schema(), snapshot.files.iter().map(span_of), if whole { RowTest::All } else { test }))
@@ -141,6 +142,13 @@ pub(crate) fn cut_of(snapshot: &Snapshot) -> Option<Cut> {
     batches
         .map(|(partition, last)| Some((Partition::new(partition.parse().ok()?)?, Seq::new(u64::try_from(last).ok()?)?)))
         .collect()
+}
+
+/// Whether every row of a table of settlement belongs to an epoch up to `last`. The rows of a later epoch may be there in
+/// part: the job writes them before it closes, and may have died on the way.
+fn holds_no_epoch_after(txns: &BTreeMap<String, i64>, last: i64) -> bool {
+    let of_settlement = |id: &str| id.strip_prefix(SETTLEMENT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    txns.iter().filter(|(id, _)| of_settlement(id)).all(|(_, epoch)| *epoch <= last)
 }
 
 fn span_of(file: &LakeFile) -> FileSpan {

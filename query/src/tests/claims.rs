@@ -49,6 +49,15 @@ async fn write_cumulative(world: &World, epoch: u64, accounts: u64) {
     append(world, Table::Settled, columns, number).await;
 }
 
+/// Writes the first of several parts of `settled`, as a job does that is stopped before it writes the next.
+async fn write_first_part(world: &World, epoch: u64) {
+    let number = i64::try_from(epoch).unwrap();
+    let columns =
+        vec![bigint([number]), text([format!("i{epoch}")]), wei([5]), Arc::new(BooleanArray::from(vec![true])) as ArrayRef];
+    let rows = RecordBatch::try_new(Table::Settled.schema(), columns).unwrap();
+    world.lake.append(Table::Settled, vec![rows], &[("settlement/0".to_owned(), number)]).await.unwrap();
+}
+
 async fn write_epoch(world: &World, epoch: u64, cut: &Cut, root: Hash) {
     let number = i64::try_from(epoch).unwrap();
     let columns: Vec<ArrayRef> = vec![
@@ -122,6 +131,21 @@ async fn an_epoch_is_seen_once_its_row_in_epochs_is_written_and_from_its_cut_on(
     assert_eq!(claim(&world.engine, account(4), Some(epoch(1))).await.unwrap_err().code, Code::AccountNotFound);
     let shown = world.ask("SELECT epoch, status, transaction FROM epochs ORDER BY epoch").await;
     assert_eq!(shown[1], json!({"epoch": 2, "status": "CLOSED", "transaction": null}));
+}
+
+#[tokio::test]
+async fn the_first_part_of_an_epoch_that_was_not_finished_is_not_seen() {
+    let world = World::new(1).await;
+    let first = world.add([inference("i1", "dev", "5")]).await;
+    write_first_part(&world, 1).await;
+    let seen = "SELECT count(*) AS s FROM settled";
+    assert_eq!(world.ask(seen).await, [json!({"s": 0})], "the first epoch began");
+    write_cumulative(&world, 1, 3).await;
+    write_epoch(&world, 1, &first, root(1, 3)).await;
+    assert_eq!(world.ask(seen).await, [json!({"s": 2})]);
+    world.add([inference("i2", "dev", "5")]).await;
+    write_first_part(&world, 2).await;
+    assert_eq!(world.ask(seen).await, [json!({"s": 2})], "the second epoch began");
 }
 
 #[tokio::test]

@@ -73,12 +73,16 @@ fn an_account_above_what_tables_hold_stops_the_epoch_and_names_the_inference() {
 }
 
 #[test]
-fn accounts_that_fit_alone_but_not_together_stop_the_epoch() {
+fn accounts_that_fit_alone_but_not_together_stop_the_epoch_and_the_dearest_inferences_are_named() {
     let mut before = Cumulative::default();
     before.add(account(2), AMOUNT_MAX).unwrap();
     let mut tally = Tally::new(before, Ceilings::default());
     add(&mut tally, "one", 1);
-    assert!(refused(tally).0.contains("tables hold"));
+    add(&mut tally, "two", 2);
+    let (limit, inferences, more) = refused(tally);
+    assert!(limit.contains("all accounts earned together"), "{limit}");
+    assert!(limit.contains("3 wei of it are the fees of this epoch"), "{limit}");
+    assert_eq!((inferences, more), (vec!["two".to_owned(), "one".to_owned()], 0));
 }
 
 #[test]

@@ -16,12 +16,15 @@ use object_store::{
 
 use super::stack::{Stack, epoch, memory};
 use super::world::edge;
-use crate::SettleRequest;
+use crate::{Settings, SettleRequest};
+use tributary_schemas::tables::Table;
 
 /// A store that lets so many writes pass, and then none.
 #[derive(Debug)]
 struct Dying {
     inner: Arc<dyn ObjectStore>,
+    /// Only writes of objects below this count.
+    counted: &'static str,
     writes_left: AtomicI64,
     /// Whether the write that kills is carried out nevertheless.
     answers_lost: bool,
@@ -39,7 +42,11 @@ fn dead() -> object_store::Error {
 
 impl Dying {
     /// Whether this write is carried out, and whether it is answered.
-    fn write(&self) -> (bool, bool) {
+    fn write(&self, location: &Path) -> (bool, bool) {
+        if !location.as_ref().starts_with(self.counted) {
+            let alive = self.alive().is_ok();
+            return (alive, alive);
+        }
         let left = self.writes_left.fetch_sub(1, Ordering::SeqCst);
         (left > 0 || (left == 0 && self.answers_lost), left > 0)
     }
@@ -52,7 +59,7 @@ impl Dying {
 #[async_trait]
 impl ObjectStore for Dying {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        let (carried_out, answered) = self.write();
+        let (carried_out, answered) = self.write(location);
         if !carried_out {
             return Err(dead());
         }
@@ -104,19 +111,24 @@ async fn prepared(number: u32) -> Arc<dyn ObjectStore> {
     store
 }
 
+/// Runs a job until it ends or its store dies; whether it died.
+async fn settle_until_dead(store: Dying, settings: Settings) -> bool {
+    let dying = Stack::open(Arc::new(store), None).await;
+    let job = dying.settlement_with(settings);
+    tokio::select! {
+        ended = job.settle(SettleRequest::default()) => ended.is_err(),
+        () = tokio::time::sleep(std::time::Duration::from_secs(3)) => true,
+    }
+}
+
 /// Kills the job at its k-th write for every k until it survives; each time the next job ends with the expected tables.
 async fn dies_at_every_write(number: u32, answers_lost: bool) {
     let mut closed_by_the_dead = 0;
     for writes in 0_i64.. {
         assert!(writes < 200, "a job has a bounded number of writes");
         let store = prepared(number).await;
-        let dying = Dying { inner: Arc::clone(&store), writes_left: AtomicI64::new(writes), answers_lost };
-        let dying = Stack::open(Arc::new(dying), None).await;
-        let job = dying.settlement();
-        let died = tokio::select! {
-            ended = job.settle(SettleRequest::default()) => ended.is_err(),
-            () = tokio::time::sleep(std::time::Duration::from_secs(3)) => true,
-        };
+        let dying = Dying { inner: Arc::clone(&store), counted: "", writes_left: AtomicI64::new(writes), answers_lost };
+        let died = settle_until_dead(dying, Stack::settings()).await;
         let after = Stack::open(store, None).await;
         let outcome = after.settle().await.unwrap();
         assert_eq!(outcome.epoch.epoch, 2, "killed at write {writes}");
@@ -138,4 +150,39 @@ async fn a_job_killed_before_any_of_its_writes_is_completed_by_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_killed_after_any_of_its_writes_is_completed_by_the_next() {
     dies_at_every_write(8, true).await;
+}
+
+/// The parts of epoch 2 that a table holds, and whether it holds the last one.
+async fn parts_written(stack: &Stack, table: Table) -> (usize, bool) {
+    let txns = stack.lake.snapshot(table).await.unwrap().txns.clone();
+    let parts = txns.iter().filter(|(id, written)| id.starts_with("settlement/") && **written == 2).count();
+    (parts, txns.get("settlement") == Some(&2))
+}
+
+/// A part of `reward_lines` takes a data file, a commit and its digests.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_killed_between_the_parts_of_an_epoch_is_completed_to_the_same_root() {
+    let (number, mut between_parts) = (7, 0);
+    for writes in 0..9 {
+        let store = prepared(number).await;
+        // Once with parts kept from the first computation, once with the epoch computed again for writing.
+        let parts_kept_max = if writes % 2 == 0 { 0 } else { 1_000 };
+        let settings = Settings { lines_per_part: 10, parts_kept_max, ..Stack::settings() };
+        let writes_left = AtomicI64::new(writes);
+        let dying = Dying { inner: Arc::clone(&store), counted: "lake/reward_lines", writes_left, answers_lost: false };
+        assert!(settle_until_dead(dying, settings.clone()).await, "the epoch has more than nine writes of lines");
+        let after = Stack::open(store, None).await;
+        let (parts, complete) = parts_written(&after, Table::RewardLines).await;
+        assert!(!complete, "killed at write {writes}");
+        between_parts += usize::from(parts > 0);
+        let outcome = after.settlement_with(settings).settle(SettleRequest::default()).await.unwrap();
+        assert_eq!((outcome.closed, outcome.epoch.epoch), (false, 2), "killed at write {writes}");
+        for table in [Table::RewardLines, Table::Settled] {
+            let (parts, complete) = parts_written(&after, table).await;
+            assert!(parts > 2 && complete, "{} has {parts} parts, killed at write {writes}", table.name());
+        }
+        assert_eq!(after.outcome(epoch(2)).await, edge(number).expected(2), "killed at write {writes}");
+        after.verify().await.unwrap_or_else(|e| panic!("killed at write {writes}: {e}"));
+    }
+    assert!(between_parts > 2, "{between_parts} jobs died between two parts");
 }

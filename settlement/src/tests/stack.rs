@@ -1,6 +1,6 @@
 //! The stages before settlement, real, over one store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +12,8 @@ use tributary_indexer::lake::Lake;
 use tributary_journal::{Contents, Journal, SealedBatch};
 use tributary_query::Engine;
 use tributary_schemas::event::Event;
-use tributary_schemas::ids::{Clock, Epoch, Offset, Partition, PartitionCount};
+use tributary_schemas::identity::Identity;
+use tributary_schemas::ids::{Clock, Epoch, Offset, Partition, PartitionCount, Timestamp};
 use tributary_schemas::protobuf;
 use tributary_schemas::units::Hash;
 
@@ -62,7 +63,8 @@ impl Stack {
         Self { store, journal, client, publisher, certificates, lake, indexer, engine, clock }
     }
 
-    /// Seals the events as they come, repetitions included, and brings them through the stages.
+    /// Seals the events as they come, repetitions included, and brings them through the stages. Every batch is sealed more
+    /// than a window after the one before, so that repetitions are right wherever they are: no sealer knows them any more.
     pub async fn take(&self, events: &[Event]) {
         self.seal(events).await;
         self.publisher.publish_available().await.unwrap();
@@ -76,13 +78,32 @@ impl Stack {
             lanes.entry(partition).or_default().push(event);
         }
         for (partition, lane) in lanes {
-            for chunk in lane.chunks(EVENTS_PER_BATCH) {
-                self.seal_batch(partition, chunk).await;
+            let (mut batch, mut identities) = (Vec::new(), HashSet::new());
+            for event in lane {
+                let identity = Identity::of(&event.draft);
+                if identities.contains(&identity) || batch.len() == EVENTS_PER_BATCH {
+                    self.seal_batch(partition, &batch, self.after_window(partition)).await;
+                    batch.clear();
+                    identities.clear();
+                }
+                identities.insert(identity);
+                batch.push(event);
             }
+            self.seal_batch(partition, &batch, self.after_window(partition)).await;
         }
     }
 
-    async fn seal_batch(&self, partition: Partition, events: &[&Event]) {
+    /// When everything sealed in the partition has left the window.
+    fn after_window(&self, partition: Partition) -> Timestamp {
+        let window = i64::try_from(self.journal.settings().seen_window.as_micros()).unwrap();
+        match self.journal.head(partition) {
+            Some(head) => Timestamp::from_micros(head.sealed_at.micros() + window + 1).unwrap(),
+            None => self.clock.now(),
+        }
+    }
+
+    /// Seals one batch of one partition, whatever is in it.
+    pub async fn seal_batch(&self, partition: Partition, events: &[&Event], sealed_at: Timestamp) {
         let previous = self.journal.head(partition);
         let first = previous.as_ref().map_or(0, |header| header.next_offset.get());
         let times = events.iter().map(|event| event.draft.time);
@@ -94,7 +115,7 @@ impl Stack {
             next_offset: Offset::new(first + encoded.len().max(1) as u64).unwrap(),
             last_record_hash: Hash::repeat_byte(7),
             times: (times.clone().min().unwrap(), times.max().unwrap()),
-            sealed_at: self.clock.now(),
+            sealed_at,
             events: encoded,
         });
         self.journal.append(&batch.unwrap()).await.unwrap();

@@ -7,29 +7,34 @@ use futures::StreamExt;
 use tributary_query::Session;
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Epoch;
+use tributary_schemas::tables::Table;
 use tributary_schemas::units::{Address, Hash};
 
+use super::no_more::RowCounts;
 use super::{Report, Sources};
 use crate::allocate::{Line, Role};
 use crate::compute::read_cumulative;
 use crate::due::each;
 use crate::epoch::read_row;
 use crate::error::SettlementError;
+use crate::invariant::Invariant;
 use crate::ledger::{Cumulative, EpochRow};
 use crate::progress::Progress;
 use crate::record::EpochRecord;
 use crate::replay::{FoldError, State, fold_range};
 use crate::tables::{Columns, account, wei};
 
-/// Replays epoch after epoch; compares the tables of the one asked for, or of all.
+/// Replays epoch after epoch; compares the tables of the one asked for, or of all: S1, S2 and S3. Gives how many rows there
+/// must be.
 pub(super) async fn check(
     sources: &Sources,
     records: &[EpochRecord],
     only: Option<Epoch>,
     progress: &dyn Progress,
     report: &mut Report,
-) -> Result<(), SettlementError> {
+) -> Result<RowCounts, SettlementError> {
     progress.stage("epochs", Some(records.len() as u64));
+    let mut counts = RowCounts::default();
     let mut state = State::default();
     let mut earned = Cumulative::default();
     let mut cut = Cut::empty();
@@ -37,7 +42,7 @@ pub(super) async fn check(
     for record in records {
         if record.previous_root != root {
             let what = format!("previous_root is {:#x}, recomputed it is {root:#x}", record.previous_root);
-            return Err(SettlementError::difference(crate::records::path(record.number).to_string(), what));
+            return Err(Invariant::S3.broken(crate::records::path(record.number).to_string(), what));
         }
         fold_range(&mut state, &sources.journal, &cut, &record.cut).await.map_err(fold_failure)?;
         let compare = only.is_none_or(|only| only == record.number);
@@ -62,11 +67,12 @@ pub(super) async fn check(
             due.ids().iter().map(|id| (*id).into()).collect()
         };
         replayed.accumulate(&mut earned, record.number)?;
+        replayed.count(&earned, &mut counts);
         state.settle(settled);
         root = earned.tree().root();
         if compare {
             let session = sources.engine.session_unlimited(&record.cut).await?;
-            compare_rewards(&session, record.number, &replayed.rewards).await?;
+            compare_rewards(&session, record.number, &replayed).await?;
             compare_cumulative(&session, record.number, &earned).await?;
             report.epochs.push(compare_row(&session, record, &replayed, &earned).await?);
             report.inferences += replayed.inferences;
@@ -74,17 +80,15 @@ pub(super) async fn check(
         cut = record.cut.clone();
         progress.advance(1);
     }
-    check_no_more(sources, records.last().map(|last| last.number), only).await
+    Ok(counts)
 }
 
 fn fold_failure(error: FoldError) -> SettlementError {
     match error {
-        FoldError::Journal(error) => error.into(),
-        FoldError::Batch(partition, seq, damage) => {
-            SettlementError::difference(super::chain::name(partition, seq), damage.to_string())
-        }
+        FoldError::Journal(error) => Invariant::J3.name_in(error.into()),
+        FoldError::Batch(partition, seq, damage) => Invariant::J3.broken(super::chain::name(partition, seq), damage.to_string()),
         FoldError::Event(partition, seq, ordinal, error) => {
-            SettlementError::difference(super::chain::name(partition, seq), format!("event {ordinal}: {error}"))
+            Invariant::J3.broken(super::chain::name(partition, seq), format!("event {ordinal}: {error}"))
         }
     }
 }
@@ -95,6 +99,7 @@ struct Replayed {
     rewards: BTreeMap<(Address, Role), u128>,
     inferences: u64,
     unattributed: u64,
+    lines: usize,
     fees: u128,
     /// Of the inference just added.
     fee: u128,
@@ -118,6 +123,7 @@ impl Replayed {
         self.inferences += 1;
         self.unattributed += u64::from(!attributed);
         self.fees += fee;
+        self.lines += lines.len();
         for line in lines {
             *self.rewards.entry((line.account, line.role)).or_default() += line.amount;
         }
@@ -133,14 +139,34 @@ impl Replayed {
         lines
     }
 
+    /// Adds the epoch to what was earned before it. S1: it pays what was charged, to the wei.
     fn accumulate(&self, earned: &mut Cumulative, epoch: Epoch) -> Result<(), SettlementError> {
+        let paid: u128 = self.rewards.values().sum();
+        if paid != self.fees {
+            let what = format!("its rewards add up to {paid} wei, its fees to {}", self.fees);
+            return Err(Invariant::S1.broken(format!("epoch {epoch}"), what));
+        }
         for ((account, _), amount) in &self.rewards {
             if earned.add(*account, *amount).is_none() {
                 let what = format!("account {account} earned more than tables hold");
-                return Err(SettlementError::difference(format!("epoch {epoch}"), what));
+                return Err(Invariant::S3.broken(format!("epoch {epoch}"), what));
             }
         }
         Ok(())
+    }
+
+    fn count(&self, earned: &Cumulative, counts: &mut RowCounts) {
+        let inferences = usize::try_from(self.inferences).unwrap_or(usize::MAX);
+        let rows = [
+            (Table::RewardLines, self.lines),
+            (Table::Settled, inferences),
+            (Table::Rewards, self.rewards.len()),
+            (Table::Cumulative, earned.len()),
+            (Table::Epochs, 1),
+        ];
+        for (table, rows) in rows {
+            counts.add(table, rows);
+        }
     }
 }
 
@@ -171,14 +197,15 @@ impl Stored {
         expected: Vec<StoredLine>,
     ) -> Result<u64, SettlementError> {
         let epoch = self.epoch;
-        let differs = |table: &str, what: String| {
-            Err(SettlementError::difference(format!("table {table}, epoch {epoch}, inference {inference_id:?}"), what))
+        let differs = |invariant: Invariant, table: &str, what: String| {
+            Err(invariant.broken(format!("table {table}, epoch {epoch}, inference {inference_id:?}"), what))
         };
         let settled = self.settled.of(inference_id, "settled", epoch).await?;
         let (fee, attributed) = (replayed.fee, replayed.attributed);
         if settled != [(fee, attributed)] {
+            let invariant = if settled.len() > 1 { Invariant::S2 } else { Invariant::S3 };
             let what = format!("it holds {settled:?}, the batches give fee {fee}, attributed {attributed}");
-            return differs("settled", what);
+            return differs(invariant, "settled", what);
         }
         let mut found = self.lines.of(inference_id, "reward_lines", epoch).await?;
         found.sort_unstable();
@@ -187,22 +214,28 @@ impl Stored {
             let missing = expected.iter().find(|line| !found.contains(line));
             let what =
                 format!("{} lines, the batches give {}; not given: {extra:?}, missing: {missing:?}", found.len(), expected.len());
-            return differs("reward_lines", what);
+            let paid = found.iter().try_fold(0_u128, |sum, line| sum.checked_add(line.amount));
+            return differs(conserved(paid, fee), "reward_lines", what);
         }
         Ok(expected.len() as u64)
     }
 
-    /// Nothing may be left.
+    /// S2: nothing may be left, for what is not due now is settled in another epoch.
     async fn end(&mut self) -> Result<(), SettlementError> {
         let left = [("settled", self.settled.next_id().await?), ("reward_lines", self.lines.next_id().await?)];
         for (table, id) in left {
             if let Some(id) = id {
                 let object = format!("table {table}, epoch {}, inference {id:?}", self.epoch);
-                return Err(SettlementError::difference(object, "it is not due in this epoch"));
+                return Err(Invariant::S2.broken(object, "it is not due in this epoch"));
             }
         }
         Ok(())
     }
+}
+
+/// What amounts break that differ from the replayed ones: S1 if they do not even add up to the fees.
+fn conserved(paid: Option<u128>, fees: u128) -> Invariant {
+    if paid == Some(fees) { Invariant::S3 } else { Invariant::S1 }
 }
 
 /// Rows, each with its inference.
@@ -244,7 +277,7 @@ impl<R> Rows<R> {
             }
             if id < inference_id {
                 let object = format!("table {table}, epoch {epoch}, inference {id:?}");
-                return Err(SettlementError::difference(object, "it is not due in this epoch, or has rows twice"));
+                return Err(Invariant::S2.broken(object, "it is not due in this epoch, or has rows twice"));
             }
             rows.extend(self.waiting.pop_front().map(|(_, row)| row));
         }
@@ -280,11 +313,8 @@ fn read_lines(columns: Columns<'_>) -> Result<Keyed<StoredLine>, SettlementError
     (0..columns.0.num_rows()).map(row).collect()
 }
 
-async fn compare_rewards(
-    session: &Session,
-    epoch: Epoch,
-    expected: &BTreeMap<(Address, Role), u128>,
-) -> Result<(), SettlementError> {
+async fn compare_rewards(session: &Session, epoch: Epoch, replayed: &Replayed) -> Result<(), SettlementError> {
+    let expected = &replayed.rewards;
     let mut found: BTreeMap<(Address, Role), u128> = BTreeMap::new();
     each(session, &format!("SELECT account, role, amount FROM rewards WHERE epoch = {epoch}"), |columns| {
         let (accounts, roles, amounts) = (columns.texts("account")?, columns.texts("role")?, columns.amounts("amount")?);
@@ -292,7 +322,7 @@ async fn compare_rewards(
             let key = (account("rewards.account", accounts.value(i))?, role("rewards", roles.value(i))?);
             if found.insert(key, wei("rewards.amount", amounts.value(i))?).is_some() {
                 let object = format!("table rewards, epoch {epoch}, account {}, role {}", key.0, key.1);
-                return Err(SettlementError::difference(object, "it has two rows"));
+                return Err(Invariant::S3.broken(object, "it has two rows"));
             }
         }
         Ok(())
@@ -303,7 +333,8 @@ async fn compare_rewards(
         Some(key) => {
             let object = format!("table rewards, epoch {epoch}, account {}, role {}", key.0, key.1);
             let what = format!("it holds {:?}, the batches give {:?}", found.get(key), expected.get(key));
-            Err(SettlementError::difference(object, what))
+            let paid = found.values().try_fold(0_u128, |sum, amount| sum.checked_add(*amount));
+            Err(conserved(paid, replayed.fees).broken(object, what))
         }
         None => Ok(()),
     }
@@ -315,7 +346,7 @@ async fn compare_cumulative(session: &Session, epoch: Epoch, expected: &Cumulati
     match accounts.filter(|account| expected.of(account) != found.of(account)).min() {
         Some(account) => {
             let what = format!("it holds {}, the batches give {}", found.of(account), expected.of(account));
-            Err(SettlementError::difference(format!("table cumulative, epoch {epoch}, account {account}"), what))
+            Err(Invariant::S3.broken(format!("table cumulative, epoch {epoch}, account {account}"), what))
         }
         None => Ok(()),
     }
@@ -330,7 +361,7 @@ async fn compare_row(
     let object = format!("table epochs, epoch {}", record.number);
     let Some(found) = read_row(session, record.number).await? else {
         let what = "the epoch is closed, but its row is missing; `settle` completes it";
-        return Err(SettlementError::difference(object, what));
+        return Err(Invariant::S3.broken(object, what));
     };
     let expected = EpochRow {
         epoch: record.number.get(),
@@ -349,27 +380,8 @@ async fn compare_row(
     };
     match expected.difference(&found) {
         Some((column, expected, found)) => {
-            Err(SettlementError::difference(object, format!("{column} is {found}, recomputed it is {expected}")))
+            Err(Invariant::S3.broken(object, format!("{column} is {found}, recomputed it is {expected}")))
         }
         None => Ok(found),
-    }
-}
-
-/// No rows of epochs that no record closed.
-async fn check_no_more(sources: &Sources, last: Option<Epoch>, only: Option<Epoch>) -> Result<(), SettlementError> {
-    if only.is_some() {
-        return Ok(());
-    }
-    let head = sources.engine.head().await?;
-    let session = sources.engine.session_unlimited(&head).await?;
-    let records = crate::records::EpochRecords::new(std::sync::Arc::clone(&sources.store), crate::metrics::Metrics::default());
-    match session.latest_epoch().await?.filter(|latest| Some(*latest) > last) {
-        // A job that runs beside the check closed it meanwhile.
-        Some(more) if records.get(more).await?.is_some() => Ok(()),
-        Some(more) => {
-            let path = crate::records::path(more).to_string();
-            Err(SettlementError::difference(path, format!("the record is missing, though table epochs has epoch {more}")))
-        }
-        None => Ok(()),
     }
 }

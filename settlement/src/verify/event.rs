@@ -8,6 +8,7 @@ use tributary_schemas::protobuf;
 
 use super::{EventQuery, Sources, chain};
 use crate::error::SettlementError;
+use crate::invariant::Invariant;
 use crate::metrics::Metrics;
 use crate::records::EpochRecords;
 use crate::tables::Columns;
@@ -50,14 +51,18 @@ struct Place {
 pub(super) async fn check(sources: &Sources, query: &EventQuery) -> Result<EventReport, SettlementError> {
     let place = find(sources, query).await?;
     let (partition, seq) = (place.partition, place.seq);
-    let differs = |what: String| SettlementError::difference(chain::name(partition, seq), what);
-    let batch = sources.journal.read(partition, seq).await?;
+    // J3: bytes, leaf, path and root.
+    let differs = |what: String| Invariant::J3.broken(chain::name(partition, seq), what);
+    let batch = match sources.journal.read(partition, seq).await {
+        Ok(batch) => batch,
+        Err(error) => return Err(chain::unreadable(&*sources.store, error).await),
+    };
     let events = batch.events().map_err(|damage| differs(damage.to_string()))?;
     let bytes = events.get(place.ordinal as usize).ok_or_else(|| differs(format!("it has no event {}", place.ordinal)))?;
     let event = protobuf::decode(bytes).map_err(|error| differs(format!("event {}: {error}", place.ordinal)))?;
     if (event.draft.source.as_str(), event.draft.id.as_str()) != (query.source.as_str(), query.id.as_str()) {
         let object = format!("table events, batch {seq} of partition {partition}, event {}", place.ordinal);
-        return Err(SettlementError::difference(object, "the batch holds another event there"));
+        return Err(Invariant::T1.broken(object, "the batch holds another event there"));
     }
     let leaf = merkle::event_leaf(place.ordinal, bytes);
     let path = batch.proof(place.ordinal).map_err(|damage| differs(damage.to_string()))?;
@@ -124,11 +129,11 @@ fn read_places(columns: Columns<'_>) -> Result<Vec<(String, String, Place)>, Set
         let place = Place { partition: partition?, seq: seq?, ordinal: u32::try_from(ordinals.value(i)).ok()? };
         Some((types.value(i).to_owned(), keys.value(i).to_owned(), place))
     };
-    let wrong = || SettlementError::difference("table events", "a row lies in no batch");
+    let wrong = || Invariant::T1.broken("table events", "a row lies in no batch");
     (0..columns.0.column(0).len()).map(|i| place(i).ok_or_else(wrong)).collect()
 }
 
-/// The links to the batches before and after it.
+/// J1: the links to the batches before and after it.
 async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), SettlementError> {
     let header = &batch.header;
     let (partition, seq) = (header.partition, header.seq);
@@ -137,7 +142,7 @@ async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), Settl
         None => None,
     };
     let linked = |header: &Header, before: Option<&Header>, at| {
-        chain::check_link(header, before, at).map_err(|what| SettlementError::difference(chain::name(at.0, at.1), what))
+        chain::check_link(header, before, at).map_err(|what| Invariant::J1.broken(chain::name(at.0, at.1), what))
     };
     linked(header, before.as_ref(), (partition, seq))?;
     if sources.journal.head(partition).is_some_and(|head| head.seq > seq) {
@@ -147,19 +152,20 @@ async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), Settl
     Ok(())
 }
 
-/// Fetches the blob and finds the batch in it, byte for byte.
+/// D2: fetches the blob and finds the batch in it, byte for byte.
 async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<String>, SettlementError> {
     let (partition, seq) = (batch.header.partition, batch.header.seq);
     let Some(blob) = sources.certificates.blob_of(partition, seq).await? else { return Ok(None) };
-    let batches = tributary_da::fetch(&blob, &*sources.client).await?;
+    let batches = tributary_da::fetch(&blob, &*sources.client).await.map_err(|error| Invariant::D2.name_in(error.into()))?;
     if !batches.iter().any(|held| held.encoded == batch.encoded) {
         let what = format!("it does not hold batch {seq} of partition {partition} as the journal has it");
-        return Err(SettlementError::difference(format!("blob {:#x}", blob.blob_id), what));
+        return Err(Invariant::D2.broken(format!("blob {:#x}", blob.blob_id), what));
     }
     Ok(Some(format!("{:#x}", blob.blob_id)))
 }
 
 async fn covering_epoch(sources: &Sources, partition: Partition, seq: Seq) -> Result<Option<u64>, SettlementError> {
-    let records = EpochRecords::new(std::sync::Arc::clone(&sources.store), Metrics::default()).load().await?;
+    let records = EpochRecords::new(std::sync::Arc::clone(&sources.store), Metrics::default()).load().await;
+    let records = records.map_err(|error| Invariant::S3.name_in(error))?;
     Ok(records.iter().find(|record| record.cut.covers(partition, seq)).map(|record| record.number.get()))
 }
