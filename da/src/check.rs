@@ -158,7 +158,8 @@ impl Audit {
             pairs.push((plan, blob));
         }
         for (first, blob) in blobs {
-            findings.push(found(&names::certificate(blob.partition, first), "its plan is missing or damaged"));
+            let what = format!("its plan, {}, is missing or damaged", names::plan(blob.partition, first));
+            findings.push(found(&names::certificate(blob.partition, first), &what));
         }
         let pairs = stream::iter(pairs).then(move |(plan, blob)| {
             let audit = Arc::clone(&self);
@@ -228,9 +229,13 @@ fn tiling(plans: &[Plan]) -> Vec<Finding> {
     let mut expected = Seq::FIRST;
     let mut findings = Vec::new();
     for plan in plans {
-        if plan.first_seq != expected {
+        let name = |first| names::plan(plan.partition, first);
+        if plan.first_seq > expected {
+            let what = format!("it is missing or damaged: the plans before it end here, the next begins with {}", plan.first_seq);
+            findings.push(found(&name(expected), &what));
+        } else if plan.first_seq < expected {
             let what = format!("it begins with batch {}, the plans before it end before {expected}", plan.first_seq);
-            findings.push(found(&names::plan(plan.partition, plan.first_seq), &what));
+            findings.push(found(&name(plan.first_seq), &what));
         }
         expected = plan.last_seq.next().max(expected);
     }

@@ -308,7 +308,7 @@ impl Lane {
         self.shared.in_flight.acquire().await.expect("the semaphore lives as long as the lanes and is never closed")
     }
 
-    fn note(&self, last_error: Option<String>, stopped: bool) {
+    pub(crate) fn note(&self, last_error: Option<String>, stopped: bool) {
         self.shared.metrics.stopped.get_or_create(&self.label()).set(i64::from(stopped));
         self.state.send_modify(|state| {
             state.last_error = last_error;

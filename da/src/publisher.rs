@@ -1,7 +1,9 @@
 //! The service that publishes every sealed batch.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use futures::future::try_join_all;
 use object_store::ObjectStore;
 use tokio::sync::Semaphore;
@@ -65,7 +67,12 @@ impl Publisher {
         if !self.shared.settings.paused {
             for lane in &self.lanes {
                 let (lane, shutdown) = (Arc::clone(lane), shutdown.clone());
-                tasks.spawn(async move { lane.run(shutdown).await });
+                tasks.spawn(async move {
+                    // A fault of this program stops its partition like damage does, instead of passing unseen.
+                    if AssertUnwindSafe(lane.run(shutdown)).catch_unwind().await.is_err() {
+                        lane.note(Some("the publisher's task ended early; its log has the panic".to_owned()), true);
+                    }
+                });
             }
         }
         shutdown.cancelled().await;
@@ -87,6 +94,11 @@ impl Publisher {
     /// The reader of recorded certificates; those who wait on it are woken by this publisher.
     pub fn certificates(&self) -> Arc<Certificates> {
         Arc::clone(&self.shared.certificates)
+    }
+
+    /// Whether it was told to publish nothing.
+    pub fn paused(&self) -> bool {
+        self.shared.settings.paused
     }
 
     /// How every partition fares, in ascending order.

@@ -14,14 +14,19 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount, murmur2};
 struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    /// `None`, and a word about it, where mounting is not allowed.
+    /// `None`, and a word about it, where mounting is not allowed; a failure where every test is required.
     fn mount(megabytes: u32) -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let options = format!("size={megabytes}m");
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output();
         match mount {
             Ok(output) if output.status.success() => Some(Self(dir)),
-            _ => {
+            refused => {
+                assert!(
+                    std::env::var_os("TRIBUTARY_REQUIRE_ALL").is_none(),
+                    "TRIBUTARY_REQUIRE_ALL is set, but a tmpfs cannot be mounted here ({refused:?}): run the tests as root with \
+                     CAP_SYS_ADMIN, or unset it to have them skipped"
+                );
                 eprintln!("SKIPPED: a small file system can be mounted by root only");
                 None
             }

@@ -41,6 +41,15 @@ impl IndexedCut {
     }
 }
 
+/// Why nothing is indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What happened, on what.
+    pub error: String,
+    /// Whether it stays until an operator mends it; otherwise it passes by itself.
+    pub stopped: bool,
+}
+
 /// Brings sealed batches into the tables, each row exactly once. Several indexers of one lake are safe: one is ahead, the
 /// others find its rows there.
 pub struct Indexer {
@@ -49,7 +58,7 @@ pub struct Indexer {
     clock: Arc<dyn Clock>,
     settings: Settings,
     rounds: AtomicUsize,
-    last_error: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
     damages: Damages,
     metrics: RoundMetrics,
 }
@@ -63,7 +72,7 @@ impl Indexer {
             clock,
             settings,
             rounds: AtomicUsize::new(0),
-            last_error: Mutex::default(),
+            trouble: Mutex::default(),
             damages: Damages::default(),
             metrics: RoundMetrics::default(),
         })
@@ -82,8 +91,9 @@ impl Indexer {
     }
 
     /// Why the last round failed, or which damage keeps a partition from being indexed; `None` once neither is so.
-    pub fn last_error(&self) -> Option<String> {
-        self.last_error.lock().clone().or_else(|| self.damages.first())
+    pub fn trouble(&self) -> Option<Trouble> {
+        let damage = || self.damages.first().map(|error| Trouble { error, stopped: true });
+        self.trouble.lock().clone().or_else(damage)
     }
 
     /// Indexes every batch that is sealed now. A damaged batch is told after all were indexed that it does not keep back.
@@ -104,7 +114,7 @@ impl Indexer {
 
     /// Indexes until shutdown, and keeps the tables in shape beside it. A round that fails is tried again with growing pauses.
     /// A partition in which a batch is damaged stops there, and is looked at again from time to time; the others go on.
-    /// [`Self::last_error`] tells of both.
+    /// [`Self::trouble`] tells of both.
     pub async fn run(&self, shutdown: CancellationToken) {
         futures::join!(self.run_rounds(&shutdown), self.run_upkeep(&shutdown));
     }
@@ -118,7 +128,7 @@ impl Indexer {
             };
             let Err(error) = ended else {
                 failures = 0;
-                *self.last_error.lock() = None;
+                *self.trouble.lock() = None;
                 continue;
             };
             failures += 1;
@@ -131,7 +141,7 @@ impl Indexer {
             } else {
                 tracing::error!(%error, code = error.code(), failures, "a round cannot be indexed");
             }
-            *self.last_error.lock() = Some(error.to_string());
+            *self.trouble.lock() = Some(Trouble { error: error.to_string(), stopped: !mends_itself });
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(pause) => {}

@@ -33,7 +33,7 @@ mod sweeper;
 mod tests;
 
 pub use error::{Error, Kind, Result};
-pub use indexer::{IndexedCut, Indexer};
+pub use indexer::{IndexedCut, Indexer, Trouble};
 pub use lake::{Appended, Compacted, Difference, Lake, LakeFile, RowRange, Snapshot};
 pub use metrics::{Metrics, RoundMetrics, TableLabel};
 pub use rows::rows_of;

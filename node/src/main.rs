@@ -10,6 +10,7 @@ mod metrics;
 mod progress;
 mod remote;
 mod server;
+mod stages;
 mod status;
 mod wire;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
@@ -38,6 +38,8 @@ pub fn router(record: &Record, door: Arc<Door>, sources: Sources, registry: Regi
         .with_state(node);
     own.merge(tributary_ingest::http::router(door))
         .merge(tributary_query::http::router(Arc::clone(&record.engine)))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn(tributary_ingest::guard::loopback_guard))
 }
 
@@ -67,14 +69,8 @@ async fn readyz(State(node): State<Node>) -> Response {
     if !node.started.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
     }
-    let standing: Vec<String> = node
-        .sources
-        .journal
-        .genesis()
-        .partitions
-        .partitions()
-        .filter_map(|p| node.sources.error(p).map(|e| format!("partition {p} stands still: {e}\n")))
-        .collect();
+    let standing: Vec<String> =
+        node.sources.troubles().into_iter().filter(|t| t.stopped).map(|t| format!("stands still, {t}\n")).collect();
     match standing.is_empty() {
         true => "ready\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, standing.concat()).into_response(),
@@ -88,8 +84,19 @@ async fn prometheus(State(node): State<Node>) -> Response {
 async fn status(State(node): State<Node>) -> Response {
     match node.sources.report().await {
         Ok(report) => axum::Json(report).into_response(),
+        Err(error @ Failure::Difference(_)) => problem(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", &error.to_string()),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, "status_unavailable", &error.to_string()),
     }
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let detail = format!("there is nothing under {}; GET /v1/openapi.json describes what there is", uri.path());
+    problem(StatusCode::NOT_FOUND, "not_found", &detail)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let detail = format!("{} does not take {method}; the header Allow names what it takes", uri.path());
+    problem(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", &detail)
 }
 
 /// An error body, RFC 9457.

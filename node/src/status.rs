@@ -1,14 +1,17 @@
 //! How far the record is, per partition: what was accepted, sealed, made available, indexed and settled.
 
+use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use serde::{Deserialize, Serialize};
-use tributary_da::Certificates;
+use tributary_da::{Certificates, DaError, Publisher};
 use tributary_eventlog::EventLog;
 use tributary_indexer::Indexer;
 use tributary_journal::Journal;
+use tributary_journal::sealer::Sealer;
+use tributary_query::error::Kind;
 use tributary_query::{Engine, QueryError};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Partition, Seq};
@@ -57,8 +60,11 @@ pub struct PartitionStatus {
     pub settled_seq: Option<u64>,
     /// When the last batch was sealed.
     pub sealed_at: Option<String>,
-    /// Why the partition stands still, if it does.
+    /// Why the partition does not get on at present, stage by stage; `None` while it does.
     pub error: Option<String>,
+    /// The stages that are not reached any more until an operator mends the record. The others are tried again without help.
+    #[serde(default)]
+    pub stopped: Vec<Stage>,
 }
 
 /// The latest epoch, in brief.
@@ -77,7 +83,8 @@ pub struct LatestEpoch {
 }
 
 /// How far an event can be waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum Stage {
     /// In a sealed batch.
     Sealed,
@@ -85,6 +92,38 @@ pub enum Stage {
     Available,
     /// In the tables.
     Indexed,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sealed => "sealed",
+            Self::Available => "available",
+            Self::Indexed => "indexed",
+        })
+    }
+}
+
+/// Why a stage is not reached.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The partition; `None` for all of them.
+    pub partition: Option<Partition>,
+    /// What is not reached.
+    pub stage: Stage,
+    /// What happened, on what.
+    pub error: String,
+    /// Whether it stays until an operator mends the record; otherwise it is tried again.
+    pub stopped: bool,
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.partition {
+            Some(partition) => write!(f, "partition {partition}: not {}: {}", self.stage, self.error),
+            None => write!(f, "not {}: {}", self.stage, self.error),
+        }
+    }
 }
 
 impl PartitionStatus {
@@ -111,56 +150,99 @@ pub struct Sources {
     pub indexer: Arc<Indexer>,
     /// What is settled.
     pub engine: Arc<Engine>,
-    /// Why a partition stands still.
-    pub sealer: tributary_journal::sealer::Sealer,
+    /// Why something is not sealed.
+    pub sealer: Sealer,
+    /// Why something is not available.
+    pub publisher: Arc<Publisher>,
+}
+
+/// What the partitions of one report have in common.
+struct Reached {
+    settled: Cut,
+    certified: Cut,
+    indexed: Cut,
+    troubles: Vec<Trouble>,
 }
 
 impl Sources {
-    /// Reads a report. What was accepted is read first, so that no stage is shown ahead of it.
+    /// Reads a report, against the flow: what is settled first, what was accepted last. So no stage is shown ahead of one
+    /// before it, and everything that was accepted before the call lies before `next_offset`.
     pub async fn report(&self) -> Result<StatusReport, Failure> {
-        let failed = |what: &'static str| move |e: &dyn std::fmt::Display| Failure::failed(what, e);
-        let certified = self.certificates.certified().await.map_err(|e| failed("the certificates cannot be read")(&e))?;
-        let indexed = self.indexer.indexed().await.map_err(|e| failed("the tables cannot be read")(&e))?;
         let latest_epoch = self.latest_epoch().await?;
-        let settled: Cut = latest_epoch.as_ref().and_then(|e| e.cut.parse().ok()).unwrap_or_default();
+        let settled = latest_epoch.as_ref().and_then(|e| e.cut.parse().ok()).unwrap_or_default();
+        let indexed = self.indexer.indexed().await.map_err(|e| match e.kind() {
+            tributary_indexer::Kind::Corrupt => Failure::Difference(format!("the tables cannot be read: {e}")),
+            _ => Failure::failed("the tables cannot be read", e),
+        })?;
+        let certified = self.certificates.certified().await.map_err(|e| match e {
+            DaError::Corrupt { .. } => Failure::Difference(format!("the certificates cannot be read: {e}")),
+            _ => Failure::failed("the certificates cannot be read", e),
+        })?;
+        let reached = Reached { settled, certified, indexed, troubles: self.troubles() };
         let mut partitions = Vec::new();
         for partition in self.journal.genesis().partitions.partitions() {
-            partitions.push(self.partition(partition, &certified, &indexed, &settled).await?);
+            partitions.push(self.partition(partition, &reached).await?);
         }
         Ok(StatusReport {
             deployment: self.journal.genesis().deployment.to_string(),
-            cut: indexed.to_string(),
-            available_cut: certified.to_string(),
+            cut: reached.indexed.to_string(),
+            available_cut: reached.certified.to_string(),
             partitions,
             latest_epoch,
             version: crate::cli::VERSION.to_owned(),
         })
     }
 
-    async fn partition(
-        &self,
-        partition: Partition,
-        certified: &Cut,
-        indexed: &Cut,
-        settled: &Cut,
-    ) -> Result<PartitionStatus, Failure> {
+    async fn partition(&self, partition: Partition, reached: &Reached) -> Result<PartitionStatus, Failure> {
+        let (certified, indexed) = (reached.certified.get(partition), reached.indexed.get(partition));
         let head = self.journal.head(partition);
         let bounds = self.log.bounds(partition).await.map_err(|e| Failure::failed("the log cannot be read", e))?;
         let sealed_offset = head.as_ref().map_or(0, |h| h.next_offset.get());
+        let own = |trouble: &&Trouble| trouble.partition.is_none_or(|of| of == partition);
+        let troubles: Vec<&Trouble> = reached.troubles.iter().filter(own).collect();
+        let errors: Vec<String> = troubles.iter().map(|t| format!("not {}: {}", t.stage, t.error)).collect();
         Ok(PartitionStatus {
             partition: partition.get(),
             next_offset: bounds.next.get(),
             sealed_offset,
-            available_offset: self.offset_after(partition, certified.get(partition)).await?,
-            indexed_offset: self.offset_after(partition, indexed.get(partition)).await?,
+            available_offset: self.offset_after(partition, certified).await?,
+            indexed_offset: self.offset_after(partition, indexed).await?,
             lag: bounds.next.get().saturating_sub(sealed_offset),
             sealed_seq: head.as_ref().map(|h| h.seq.get()),
-            available_seq: certified.get(partition).map(Seq::get),
-            indexed_seq: indexed.get(partition).map(Seq::get),
-            settled_seq: settled.get(partition).map(Seq::get),
+            available_seq: certified.map(Seq::get),
+            indexed_seq: indexed.map(Seq::get),
+            settled_seq: reached.settled.get(partition).map(Seq::get),
             sealed_at: head.map(|h| h.sealed_at.to_string()),
-            error: self.error(partition),
+            error: (!errors.is_empty()).then(|| errors.join("; ")),
+            stopped: troubles.iter().filter(|t| t.stopped).map(|t| t.stage).collect(),
         })
+    }
+
+    /// What keeps any stage from getting on, in the order of the flow. Nothing is asked of store or log.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let mut troubles = Vec::new();
+        for state in self.sealer.state() {
+            let trouble =
+                |error| Trouble { partition: Some(state.partition), stage: Stage::Sealed, error, stopped: state.stopped };
+            troubles.extend(state.error.map(trouble));
+        }
+        if self.publisher.paused() {
+            let error = "publishing is paused (`da.paused`)".to_owned();
+            troubles.push(Trouble { partition: None, stage: Stage::Available, error, stopped: false });
+        }
+        for state in self.publisher.state() {
+            let trouble =
+                |error| Trouble { partition: Some(state.partition), stage: Stage::Available, error, stopped: state.stopped };
+            troubles.extend(state.last_error.map(trouble));
+        }
+        let of_all = |t: tributary_indexer::Trouble| Trouble {
+            partition: None,
+            stage: Stage::Indexed,
+            error: t.error,
+            stopped: t.stopped,
+        };
+        troubles.extend(self.indexer.trouble().map(of_all));
+        troubles
     }
 
     async fn offset_after(&self, partition: Partition, seq: Option<Seq>) -> Result<u64, Failure> {
@@ -169,14 +251,11 @@ impl Sources {
         Ok(header.next_offset.get())
     }
 
-    /// Why the partition stands still until an operator mends the record; trouble that passes is not shown.
-    pub fn error(&self, partition: Partition) -> Option<String> {
-        let sealing = self.sealer.state().into_iter().find(|s| s.partition == partition);
-        sealing.filter(|s| s.stopped).and_then(|s| s.error)
-    }
-
     async fn latest_epoch(&self) -> Result<Option<LatestEpoch>, Failure> {
-        let failed = |e: QueryError| Failure::failed("the epochs cannot be read", e);
+        let failed = |e: QueryError| match e.kind() {
+            Kind::Corrupt => Failure::Difference(format!("the epochs cannot be read: {e}")),
+            _ => Failure::failed("the epochs cannot be read", e),
+        };
         // A session sees the epochs whose cut lies within its own.
         let head = self.engine.head().await.map_err(failed)?;
         let session = self.engine.session_unlimited(&head).await.map_err(failed)?;

@@ -26,6 +26,7 @@ use tributary_settlement::Settlement;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::lock::{DirectoryLock, JobLock, LockError};
+use crate::stages::Stages;
 use crate::status::Sources;
 
 /// How long `dev` waits for a job that finishes what the log holds.
@@ -166,15 +167,26 @@ impl Writers {
         Ok(())
     }
 
-    /// Starts every stage as a task. Each ends when `shutdown` is cancelled.
-    pub fn start(&self, shutdown: &CancellationToken) -> Vec<tokio::task::JoinHandle<()>> {
+    /// Starts every stage as a task. Each ends when `shutdown` is cancelled, and not before.
+    pub fn start(&self, shutdown: &CancellationToken) -> Stages {
         let (sealer, publisher, indexer) = (self.sealer.clone(), Arc::clone(&self.publisher), Arc::clone(&self.indexer));
         let (a, b, c) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
-        vec![
-            tokio::spawn(async move { sealer.run(a).await }),
-            tokio::spawn(async move { publisher.run(b).await }),
-            tokio::spawn(async move { indexer.run(c).await }),
-        ]
+        let mut stages = Stages::default();
+        stages.add("the sealer", async move {
+            sealer.run(a.clone()).await;
+            // It returns when all its partitions stand still; `readyz` and `status` say why.
+            a.cancelled().await;
+            Ok(())
+        });
+        stages.add("the publisher", async move {
+            publisher.run(b).await;
+            Ok(())
+        });
+        stages.add("the indexer", async move {
+            indexer.run(c).await;
+            Ok(())
+        });
+        stages
     }
 
     /// The door in front of the log.
@@ -197,6 +209,7 @@ impl Writers {
             indexer: Arc::clone(&self.indexer),
             engine: Arc::clone(&record.engine),
             sealer: self.sealer.clone(),
+            publisher: Arc::clone(&self.publisher),
         }
     }
 

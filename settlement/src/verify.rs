@@ -22,7 +22,7 @@ use tributary_journal::{Genesis, Journal};
 use tributary_query::Engine;
 use tributary_schemas::cut::Cut;
 use tributary_schemas::event::EventType;
-use tributary_schemas::ids::{Epoch, Seq};
+use tributary_schemas::ids::{Epoch, Partition, Seq};
 use tributary_schemas::tables::Table;
 
 use crate::error::SettlementError;
@@ -125,9 +125,10 @@ pub async fn verify(sources: &Sources, request: &VerifyRequest, progress: &dyn P
     check_partitions(&genesis, &records)?;
     let heads = heads(sources).await?;
     // S3: what a record covers must be there.
-    if let Some(record) = records.iter().find(|record| !heads.is_at_least(&record.cut)) {
-        let what = format!("it covers {}, but the journal ends at {heads}", record.cut);
-        return Err(Invariant::S3.broken(crate::records::path(record.number).to_string(), what));
+    if let Some((record, (partition, seq))) = first_beyond(&records, &heads) {
+        let path = crate::records::path(record.number);
+        let what = format!("the batch is missing: {path} covers {}, but the journal ends at {heads}", record.cut);
+        return Err(Invariant::S3.broken(chain::name(partition, seq), what));
     }
     let whole = match (request.epoch, records.last()) {
         (Some(_), Some(last)) => last.cut.clone(),
@@ -154,11 +155,22 @@ async fn heads(sources: &Sources) -> Result<Cut, SettlementError> {
     }
 }
 
+/// The first record whose cut is not all reached, with the first place that it covers beyond that.
+fn first_beyond<'a>(records: &'a [EpochRecord], reached: &Cut) -> Option<(&'a EpochRecord, (Partition, Seq))> {
+    records.iter().find_map(|record| {
+        let (partition, _) = record.cut.iter().find(|(partition, last)| !reached.covers(*partition, *last))?;
+        Some((record, (partition, reached.get(partition).map_or(Seq::FIRST, Seq::next))))
+    })
+}
+
 /// The object as it lies in the store, not as the journal remembers it.
 async fn check_genesis(sources: &Sources) -> Result<Genesis, SettlementError> {
     let path = tributary_journal::store::genesis_path();
     let read = async { sources.store.get(&path).await?.bytes().await };
-    let bytes = read.await.map_err(|e| SettlementError::retry(format!("reading {path}"), e))?;
+    let bytes = read.await.map_err(|error| match error {
+        object_store::Error::NotFound { .. } => SettlementError::difference(path.to_string(), "the record is missing"),
+        error => SettlementError::retry(format!("reading {path}"), error),
+    })?;
     let genesis = Genesis::decode(&bytes).map_err(|e| SettlementError::difference(path.to_string(), e.to_string()))?;
     if genesis != *sources.journal.genesis() {
         return Err(SettlementError::difference(path.to_string(), "it changed while the journal was open"));
@@ -204,9 +216,10 @@ async fn check_availability(
         return Err(of_finding(&finding.object).broken(finding.object, finding.what));
     }
     let certified = sources.certificates.certified().await?;
-    if let Some(record) = records.iter().find(|record| !certified.is_at_least(&record.cut)) {
-        let what = format!("it covers {}, but certified is {certified}", record.cut);
-        return Err(Invariant::S3.broken(crate::records::path(record.number).to_string(), what));
+    if let Some((record, (partition, seq))) = first_beyond(records, &certified) {
+        let path = crate::records::path(record.number);
+        let what = format!("no certificate is recorded here: {path} covers {}, but certified is {certified}", record.cut);
+        return Err(Invariant::S3.broken(tributary_da::names::certificate(partition, seq).to_string(), what));
     }
     progress.advance(blobs.len() as u64);
     report.blobs = blobs.len() as u64;

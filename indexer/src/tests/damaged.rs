@@ -59,13 +59,13 @@ async fn a_damaged_batch_stops_its_partition_and_no_other_until_it_is_mended() {
         seal(&journal, [0, 2][id % 2], &[attribution(id, 2)]).await;
     }
     until_indexed(&indexer, "0:3,1:0,2:3").await;
-    let error = indexer.last_error().unwrap();
+    let error = indexer.trouble().unwrap().error;
     assert!(error.contains(path.as_ref()), "{error}");
     assert!(indexer.metrics().retries.get() > 0);
     store.put(&path, sound.into()).await.unwrap();
     until_indexed(&indexer, "0:3,1:2,2:3").await;
     let quiet = async {
-        while indexer.last_error().is_some() {
+        while indexer.trouble().is_some() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };

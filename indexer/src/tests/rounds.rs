@@ -116,7 +116,7 @@ async fn a_running_indexer_takes_up_new_batches_and_ends_at_shutdown() {
     }
     stop.cancel();
     running.await.unwrap();
-    assert_eq!(indexer.last_error(), None);
+    assert_eq!(indexer.trouble(), None);
     compare(&journal, &lake, &journal.heads()).await.unwrap();
 }
 

@@ -98,6 +98,18 @@ async fn a_journal_that_is_absent_or_was_born_otherwise_is_refused() {
 }
 
 #[tokio::test]
+async fn batches_without_a_genesis_record_are_damage_and_no_place_for_a_new_deployment() {
+    let store = Arc::new(InMemory::new());
+    append(&open(store.clone(), partitions(2)).await.unwrap(), 1, b"one").await;
+    store.delete(&genesis_path()).await.unwrap();
+    for born_with in [None, partitions(2)] {
+        let error = open(store.clone(), born_with).await.err().unwrap();
+        assert!(error.is_corrupt() && error.to_string().contains("journal/genesis.json"), "{error}");
+    }
+    assert!(get(&*store, &genesis_path()).await.unwrap().is_none(), "no other deployment was founded");
+}
+
+#[tokio::test]
 async fn two_who_create_a_journal_at_once_go_on_with_one_deployment() {
     for seed in 0..50 {
         let store = FaultyStore::new(seed);

@@ -13,8 +13,10 @@ use crate::exit::{Failure, Outcome};
 use crate::server;
 use crate::wire::{self, Record};
 
-/// How long requests and stages may take to end after a signal.
+/// How long requests may take to end after a signal.
 const DRAIN: Duration = Duration::from_secs(8);
+/// How long everything may take to end after a signal.
+const END_MAX: Duration = Duration::from_secs(10);
 
 /// Arguments of `dev`.
 #[derive(Args)]
@@ -30,7 +32,7 @@ pub struct Dev {
 }
 
 impl Dev {
-    /// Serves until SIGTERM or SIGINT.
+    /// Serves until SIGTERM or SIGINT, or until a stage ends by itself, which is a failure that names it.
     pub async fn run(self) -> Outcome {
         let mut config = self.data.load()?;
         if let Some(port) = self.port {
@@ -49,19 +51,18 @@ impl Dev {
         let shutdown = CancellationToken::new();
         let started = CancellationToken::new();
         let router = server::router(&record, door, writers.sources(&record), registry, started.clone());
-        let stages = writers.start(&shutdown);
-        let serving = tokio::spawn(server::serve(listener, router, shutdown.clone(), DRAIN));
+        let mut stages = writers.start(&shutdown);
+        stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
         started.cancel();
         announce(&url, &record.directory, record.journal.genesis().partitions.get());
 
-        wait_for_signal().await?;
+        let fault = tokio::select! {
+            signalled = wait_for_signal() => signalled.err(),
+            fault = stages.fault() => Some(fault),
+        };
         shutdown.cancel();
-        for stage in stages {
-            if tokio::time::timeout(DRAIN, stage).await.is_err() {
-                tracing::warn!("a stage did not end in time; what it had under way is done again at the next start");
-            }
-        }
-        serving.await.map_err(|e| Failure::failed("the HTTP server stopped", e))?
+        let ended = stages.end(END_MAX).await;
+        fault.map_or(ended, Err)
     }
 
     /// The partition count to be born with: the flag if given (an existing deployment must match it), else its own if the

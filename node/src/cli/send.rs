@@ -105,12 +105,13 @@ impl Send {
             };
             request.body(body.clone())
         };
-        let (response, retries) = remote::persist(make).await?;
-        let response = match response.status() {
-            StatusCode::UNPROCESSABLE_ENTITY => response,
-            _ => remote::success(response).await?,
+        let (answer, retries) = remote::persist_to_end(make).await?;
+        let answered = match answer.status {
+            StatusCode::UNPROCESSABLE_ENTITY => answer.body,
+            _ => answer.success()?,
         };
-        let answer: Answer = response.json().await.map_err(|e| Failure::failed("the answer is not what a door says", e))?;
+        let answer: Answer =
+            serde_json::from_slice(&answered).map_err(|e| Failure::failed("the answer is not what a door says", e))?;
         for refused in &answer.rejected {
             if summary.rejected < PRINTED_MAX {
                 bar.suspend(|| eprintln!("{}", describe(refused, &self.files[chunk.file], chunk.first_line)));

@@ -46,9 +46,8 @@ impl Status {
     }
 
     async fn fetch(&self, client: &Client) -> Result<StatusReport, Failure> {
-        let (response, _) = remote::persist(|| client.get(remote::route(&self.url, "/v1/status"))).await?;
-        let response = remote::success(response).await?;
-        response.json().await.map_err(|e| Failure::failed("the answer is not a status report", e))
+        let (answer, _) = remote::persist_to_end(|| client.get(remote::route(&self.url, "/v1/status"))).await?;
+        serde_json::from_slice(&answer.success()?).map_err(|e| Failure::failed("the answer is not a status report", e))
     }
 
     async fn wait_for(&self, client: &Client, first: StatusReport, stage: Stage) -> Result<StatusReport, Failure> {
@@ -61,6 +60,10 @@ impl Status {
             if missing == 0 {
                 spinner.finish_and_clear();
                 return Ok(report);
+            }
+            if let Some(reason) = dead_end(&report, &goal, stage) {
+                spinner.finish_and_clear();
+                return Err(Failure::Failed(reason));
             }
             if started.elapsed() >= self.timeout {
                 spinner.finish_and_clear();
@@ -78,13 +81,24 @@ fn missing(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> u6
     report.partitions.iter().map(|p| goal.get(&p.partition).map_or(0, |g| g.saturating_sub(p.reached(stage)))).sum()
 }
 
+/// Why the goal cannot be reached without an operator, if so: a stage on the way to it stands still before it.
+fn dead_end(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> Option<String> {
+    let way: &[Stage] = match stage {
+        Stage::Sealed => &[Stage::Sealed],
+        Stage::Available => &[Stage::Sealed, Stage::Available],
+        Stage::Indexed => &[Stage::Sealed, Stage::Indexed],
+    };
+    report.partitions.iter().find_map(|p| {
+        let goal = goal.get(&p.partition)?;
+        way.iter().find(|on_way| p.stopped.contains(on_way) && p.reached(**on_way) < *goal)?;
+        let error = p.error.as_deref().unwrap_or("without a reason");
+        Some(format!("partition {} stands still until its cause is mended: {error}", p.partition))
+    })
+}
+
 fn timed_out(report: &StatusReport, stage: Stage, missing: u64, timeout: Duration) -> String {
-    let stage = format!("{stage:?}").to_lowercase();
-    let reasons: Vec<String> = report
-        .partitions
-        .iter()
-        .filter_map(|p| p.error.as_ref().map(|e| format!("; partition {} stands still: {e}", p.partition)))
-        .collect();
+    let reasons: Vec<String> =
+        report.partitions.iter().filter_map(|p| p.error.as_ref().map(|e| format!("; partition {}: {e}", p.partition))).collect();
     format!("{missing} accepted offsets are not {stage} after {timeout:?}{}", reasons.concat())
 }
 
@@ -103,7 +117,8 @@ fn render(report: &StatusReport) -> String {
             p.sealed_at.as_deref().unwrap_or("-")
         );
         if let Some(error) = &p.error {
-            text += &format!("          stands still: {error}\n");
+            let how = if p.stopped.is_empty() { "is tried again" } else { "stands still" };
+            text += &format!("          {how}: {error}\n");
         }
     }
     match &report.latest_epoch {
@@ -131,6 +146,42 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::PartitionStatus;
+
+    fn report(sealed: u64, indexed: u64, stopped: Vec<Stage>) -> StatusReport {
+        let partition = PartitionStatus {
+            partition: 0,
+            next_offset: 10,
+            sealed_offset: sealed,
+            available_offset: 0,
+            indexed_offset: indexed,
+            lag: 10 - sealed,
+            sealed_seq: None,
+            available_seq: None,
+            indexed_seq: None,
+            settled_seq: None,
+            sealed_at: None,
+            error: (!stopped.is_empty()).then(|| "not here: the cause".to_owned()),
+            stopped,
+        };
+        let text = String::new;
+        let (deployment, cut, available_cut, version) = (text(), text(), text(), text());
+        StatusReport { deployment, cut, available_cut, partitions: vec![partition], latest_epoch: None, version }
+    }
+
+    #[test]
+    fn a_wait_ends_early_only_for_a_stage_that_stands_still_on_the_way_to_its_goal() {
+        let goal = BTreeMap::from([(0, 10)]);
+        let ends = |report: &StatusReport, stage| dead_end(report, &goal, stage).is_some_and(|why| why.contains("the cause"));
+        let publishing = report(5, 5, vec![Stage::Available]);
+        assert!(ends(&publishing, Stage::Available));
+        assert!(!ends(&publishing, Stage::Sealed) && !ends(&publishing, Stage::Indexed));
+        let sealing = report(5, 5, vec![Stage::Sealed]);
+        assert!([Stage::Sealed, Stage::Available, Stage::Indexed].iter().all(|stage| ends(&sealing, *stage)));
+        let sealed_before = report(10, 5, vec![Stage::Sealed]);
+        assert!(!ends(&sealed_before, Stage::Indexed), "all of the goal is sealed, so indexing goes on");
+        assert!(!ends(&report(5, 5, Vec::new()), Stage::Indexed));
+    }
 
     #[test]
     fn a_duration_has_a_unit_or_is_in_seconds() {

@@ -3,6 +3,8 @@
 mod faults;
 mod flywheel_and_edge;
 mod kills;
+mod reading;
 mod rebuild;
 mod settle_twice;
+mod troubles;
 mod verify_flips;
