@@ -53,13 +53,15 @@ pub(crate) fn version_in_name(name: &str) -> Option<i64> {
     (hex && version.len() == 20).then(|| version.parse().ok()).flatten()
 }
 
-/// Compares every object of the table with what was recorded of it, and the log with the files it names.
+/// Compares every object of the table with what was recorded of it, the log with the files it names, and the digests with the
+/// commits they are of.
 pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec<Difference>> {
     let names = list_names(log).await?;
     let checks = names.iter().map(|name| check_object(log, name));
     let found: Vec<Option<Difference>> =
         futures::stream::iter(checks).buffered(settings.reads_in_flight_max).try_collect().await?;
     let mut differences: Vec<Difference> = found.into_iter().flatten().collect();
+    differences.extend(missing_commits(log, &names).await?);
     match log.load(settings).await {
         Ok(state) => {
             let there: BTreeSet<&str> = names.iter().map(String::as_str).collect();
@@ -78,6 +80,33 @@ pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec
         Err(error) => return Err(error),
     }
     Ok(differences)
+}
+
+/// Commits that are gone although their digests are recorded and later commits are there. A digest after the last commit says
+/// nothing: its writer may have ended before it committed. What lies behind a checkpoint is swept.
+async fn missing_commits(log: &TableLog, names: &[String]) -> Result<Vec<Difference>> {
+    let commit = |name: &String| match LogName::parse(name.strip_prefix("_delta_log/")?)? {
+        LogName::Commit(version) => Some(version),
+        LogName::Checkpoint(_) => None,
+    };
+    let commits: BTreeSet<i64> = names.iter().filter_map(commit).collect();
+    let digests = names.iter().filter_map(|name| version_in_name(name.strip_prefix("_digests/")?)).collect::<BTreeSet<i64>>();
+    let mut missing = Vec::new();
+    for version in digests.difference(&commits).filter(|version| commits.last() > Some(*version)) {
+        // It may have been written while the objects were listed.
+        if log.read_commit(*version).await?.is_none() {
+            missing.push(*version);
+        }
+    }
+    if missing.is_empty() {
+        return Ok(Vec::new());
+    }
+    let checkpoint = log.list().await?.checkpoints.keys().next_back().copied();
+    let difference = |version| {
+        let problem = "the commit is missing, though its digest is recorded".to_owned();
+        Difference { object: log.commit_path(version), problem }
+    };
+    Ok(missing.into_iter().filter(|version| checkpoint.is_none_or(|kept| *version >= kept)).map(difference).collect())
 }
 
 /// Every object below the table's folder, relative to it, in the order of their names.

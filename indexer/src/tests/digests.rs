@@ -60,7 +60,7 @@ async fn a_missing_object_is_found_and_named() {
     let beginning = "lake/settled/_digests/00000000000000000003.";
     let digest = objects(&store).await.into_iter().find(|o| o.as_ref().starts_with(beginning)).unwrap();
     let behind = Path::from("lake/settled/_delta_log/00000000000000000003.json");
-    for (removed, named) in [(&live, &live), (&digest, &behind)] {
+    for (removed, named) in [(&live, &live), (&digest, &behind), (&commit, &commit)] {
         let sound = read_object(store.as_ref(), removed).await;
         store.delete(removed).await.unwrap();
         let found = Lake::open(Arc::clone(&store)).check_digests(Table::Settled).await.unwrap();
