@@ -308,6 +308,7 @@ impl Session {
 
     async fn plan(&self, state: &SessionState, query: &str, params: &[Value]) -> Result<LogicalPlan, QueryError> {
         let statement = statement::parse(query, &self.engine.settings)?;
+        readonly::check_statement(&statement)?;
         let plan = state.statement_to_plan(statement).await?;
         readonly::check(&plan)?;
         statement::check_depth(&plan)?;
