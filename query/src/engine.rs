@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::record_batch::RecordBatch;
 use chrono::DateTime;
 use datafusion::catalog::SchemaProvider;
+use datafusion::common::config::ConfigNonZeroUsize;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -25,6 +26,7 @@ use crate::catalog::{BaseTables, CATALOG, Catalog, LakeOnly, PublicTables, SCHEM
 use crate::checked_sum::CheckedSum;
 use crate::claims::Trees;
 use crate::error::{Code, QueryError};
+use crate::functions::{self, BoundFunctions, OUTPUT_BYTES_MAX, literal_bytes};
 use crate::guard::{Stop, guard};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
@@ -148,7 +150,8 @@ impl Engine {
         self.open(None, Limits::of(&self.settings)).await
     }
 
-    /// A session at the cut whose queries have no limit of time, memory or rows, and wait for nobody.
+    /// A session at the cut whose queries have no limit of time, memory or rows, and wait for nobody. One call of a function
+    /// gives no more than in any other session.
     ///
     /// # Errors
     /// As [`Engine::session`].
@@ -209,7 +212,11 @@ fn head_of(events: &Snapshot) -> Result<Cut, QueryError> {
     cut_of(events).ok_or_else(|| QueryError::new(Code::Corrupt, "table events: a transaction of the indexer makes no sense"))
 }
 
-/// Functions, rules and options of every query, without tables, file formats and table factories.
+/// The time zone of `now()` and of every instant that names none.
+const TIME_ZONE: &str = "UTC";
+
+/// Functions, rules and options of every query, without tables, file formats and table factories. Functions that take a lambda
+/// are left out: what its body gives for each item of a list cannot be bounded.
 fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
     let mut config = SessionConfig::new()
         .with_default_catalog_and_schema(CATALOG, SCHEMA)
@@ -218,19 +225,32 @@ fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
         .with_target_partitions(settings.threads.max(1));
     let options = config.options_mut();
     options.explain.show_sizes = false;
-    let functions = SessionStateDefaults::default_table_functions().into_iter().map(|f| (f.name().to_owned(), f));
+    options.execution.time_zone = Some(TIME_ZONE.to_owned());
+    let scalars = functions::all(options);
+    let of_tables = SessionStateDefaults::default_table_functions().into_iter().map(|f| (f.name().to_owned(), f));
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
     aggregates.push(Arc::new(AggregateUDF::from(CheckedSum::default())));
     SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(shared)
         .with_expr_planners(SessionStateDefaults::default_expr_planners())
-        .with_scalar_functions(SessionStateDefaults::default_scalar_functions())
-        .with_higher_order_functions(SessionStateDefaults::default_higher_order_functions())
+        .with_scalar_functions(scalars)
+        .with_analyzer_rule(Arc::new(BoundFunctions))
         .with_aggregate_functions(aggregates)
         .with_window_functions(SessionStateDefaults::default_window_functions())
-        .with_table_functions(functions.collect())
+        .with_table_functions(of_tables.collect())
         .build()
+}
+
+/// Constants of so many bytes are spread over the rows of a batch: with large ones a batch has fewer rows, so that they stay
+/// within what a function may give.
+fn shorten_batches(state: &mut SessionState, constants: u64) -> Result<(), QueryError> {
+    let rows = usize::try_from(OUTPUT_BYTES_MAX / constants.max(1)).unwrap_or(usize::MAX).max(1);
+    let execution = &mut state.config_mut().options_mut().execution;
+    if rows < usize::from(execution.batch_size) {
+        execution.batch_size = ConfigNonZeroUsize::try_new(rows)?;
+    }
+    Ok(())
 }
 
 /// Queries at one cut. All queries of a session see the same rows.
@@ -294,13 +314,17 @@ impl Session {
     /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
     async fn start(&self, query: &str, params: &[Value], stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
         let mut state = self.state.clone();
+        let budget = self.limits.budget(stop);
+        state.config_mut().options_mut().extensions.insert(budget.clone());
         let options = Arc::clone(state.config_options());
         let now = DateTime::from_timestamp_micros(self.engine.clock.now().micros());
         let props = state.execution_props_mut();
         props.mark_start_execution(options);
         props.query_execution_start_time = now;
-        let plan = self.plan(&state, query, params).await?;
-        let physical = guard(state.create_physical_plan(&plan).await?, stop)?;
+        let plan = state.optimize(&self.plan(&state, query, params).await?)?;
+        shorten_batches(&mut state, literal_bytes(&plan)?)?;
+        let physical = guard(state.query_planner().create_physical_plan(&plan, &state).await?, stop)?;
+        budget.planned();
         let runtime = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
         let context = TaskContext::from(&state).with_runtime(runtime);
         Ok(execute_stream(physical, Arc::new(context))?)
@@ -308,6 +332,7 @@ impl Session {
 
     async fn plan(&self, state: &SessionState, query: &str, params: &[Value]) -> Result<LogicalPlan, QueryError> {
         let statement = statement::parse(query, &self.engine.settings)?;
+        readonly::check_statement(&statement)?;
         let plan = state.statement_to_plan(statement).await?;
         readonly::check(&plan)?;
         statement::check_depth(&plan)?;

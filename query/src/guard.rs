@@ -29,13 +29,17 @@ use crate::error::{Code, QueryError};
 pub(crate) struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// From now on the query's joins fail.
+    /// From now on the query's joins and functions fail.
     pub(crate) fn stop(&self) {
         self.0.store(true, Ordering::Release);
     }
 
-    fn is_stopped(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+    /// Fails once the query is over.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.0.load(Ordering::Acquire) {
+            return Err(QueryError::new(Code::Timeout, "the query is over").into());
+        }
+        Ok(())
     }
 }
 
@@ -109,9 +113,7 @@ impl PhysicalExpr for Guarded {
     }
 
     fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
-        if self.stop.is_stopped() {
-            return Err(QueryError::new(Code::Timeout, "the query is over").into());
-        }
+        self.stop.check()?;
         self.inner.evaluate(batch)
     }
 

@@ -13,6 +13,7 @@ mod checked_sum;
 pub mod claims;
 pub mod engine;
 pub mod error;
+mod functions;
 mod guard;
 pub mod http;
 mod limits;

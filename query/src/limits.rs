@@ -14,6 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::error::{Code, QueryError};
+use crate::functions::Budget;
+use crate::guard::Stop;
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
@@ -51,6 +53,11 @@ impl Limits {
     /// When a query admitted now must have ended.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.time.and_then(|time| Instant::now().checked_add(time))
+    }
+
+    /// What the values of a query's functions may take: as much as its operators.
+    pub(crate) fn budget(&self, stop: &Stop) -> Budget {
+        Budget::new(self.space.map_or(u64::MAX, |(memory, _)| memory as u64), stop.clone())
     }
 
     /// A query's own memory and disk, over what all queries share.

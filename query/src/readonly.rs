@@ -1,11 +1,81 @@
-//! What a statement may do: read. Judged on its plan.
+//! What a statement may do: read. Judged by its kind before it is planned, and again on its plan.
+
+use std::ops::ControlFlow;
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{Query, SetExpr, Statement as SqlStatement, Visit, Visitor};
 
 use crate::error::{Code, QueryError};
+
+/// Passes statements of the kinds that read: queries, EXPLAIN of them, SHOW and DESCRIBE.
+///
+/// The planner refuses some others by itself, as unknown or unsupported; here each gets the answer that it is not allowed.
+///
+/// # Errors
+/// `read_only` with what was found.
+pub(crate) fn check_statement(statement: &Statement) -> Result<(), QueryError> {
+    let refused = match statement {
+        Statement::Statement(statement) => match statement.visit(&mut OnlyReads) {
+            ControlFlow::Continue(()) => None,
+            ControlFlow::Break(what) => Some(what),
+        },
+        Statement::Explain(explain) => return check_statement(&explain.statement),
+        Statement::CreateExternalTable(_) => Some("CREATE EXTERNAL TABLE".to_owned()),
+        Statement::CopyTo(_) => Some("COPY".to_owned()),
+        Statement::Reset(_) => Some("RESET".to_owned()),
+    };
+    refused.map_or(Ok(()), |what| Err(not_allowed(&what)))
+}
+
+/// Stops at the first part of a statement that does anything but read, and names it.
+struct OnlyReads;
+
+impl Visitor for OnlyReads {
+    type Break = String;
+
+    fn pre_visit_statement(&mut self, statement: &SqlStatement) -> ControlFlow<String> {
+        match statement {
+            SqlStatement::Query(_)
+            | SqlStatement::Explain { .. }
+            | SqlStatement::ExplainTable { .. }
+            | SqlStatement::ShowTables { .. }
+            | SqlStatement::ShowColumns { .. }
+            | SqlStatement::ShowFunctions { .. }
+            | SqlStatement::ShowVariable { .. }
+            | SqlStatement::ShowVariables { .. }
+            | SqlStatement::ShowCreate { .. }
+            | SqlStatement::ShowDatabases { .. }
+            | SqlStatement::ShowSchemas { .. }
+            | SqlStatement::ShowViews { .. } => ControlFlow::Continue(()),
+            other => ControlFlow::Break(first_word(other)),
+        }
+    }
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<String> {
+        if makes_table(&query.body) { ControlFlow::Break("SELECT INTO".to_owned()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// Whether SELECT … INTO stands in the body; those of its subqueries are seen on their own.
+fn makes_table(body: &SetExpr) -> bool {
+    match body {
+        SetExpr::Select(select) => select.into.is_some(),
+        SetExpr::SetOperation { left, right, .. } => makes_table(left) || makes_table(right),
+        _ => false,
+    }
+}
+
+fn first_word(statement: &SqlStatement) -> String {
+    statement.to_string().split_whitespace().next().unwrap_or("the statement").to_owned()
+}
+
+fn not_allowed(what: &str) -> QueryError {
+    QueryError::new(Code::ReadOnly, format!("{what} is not allowed: queries only read"))
+}
 
 /// Passes plans that only read tables, in every part and every subquery.
 ///
@@ -17,7 +87,7 @@ use crate::error::{Code, QueryError};
 pub(crate) fn check(plan: &LogicalPlan) -> Result<(), QueryError> {
     let only_reads = |plan: &LogicalPlan| match refused(plan) {
         None => Ok(TreeNodeRecursion::Continue),
-        Some(what) => Err(QueryError::new(Code::ReadOnly, format!("{what} is not allowed: queries only read")).into()),
+        Some(what) => Err(not_allowed(what).into()),
     };
     plan.apply_with_subqueries(only_reads).map_err(|error: DataFusionError| QueryError::from(error))?;
     // The engine's own judgement besides ours; the two must agree.

@@ -1,6 +1,7 @@
 //! Tests over a real lake in a temporary folder: events sealed into a journal, indexed, and asked for.
 #![allow(clippy::unwrap_used)]
 
+mod amplification;
 mod claims;
 mod concurrent;
 mod fixture;
