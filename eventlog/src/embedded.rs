@@ -109,15 +109,6 @@ impl EmbeddedLog {
         &self.shared.metrics
     }
 
-    /// Why an append would fail now, asked without one; `None` while appends are taken.
-    pub fn trouble(&self) -> Option<LogError> {
-        if self.requests.is_closed() {
-            return Some(LogError::Closed);
-        }
-        let room = space::check(&self.shared.dir, self.shared.settings.disk_reserve_bytes);
-        room.and_then(|()| self.shared.with_store(|_| Ok(()))).err()
-    }
-
     /// Finishes the appends that wait, ends the writer and closes the storage. Whoever waits gets [`LogError::Closed`].
     pub async fn close(&self) {
         self.shared.set_closed();
@@ -237,6 +228,14 @@ impl EventLog for EmbeddedLog {
         let bounds = self.shared.release(partition, before)?;
         self.reclaim_if_worth_it(partition, bounds.earliest);
         Ok(())
+    }
+
+    fn trouble(&self) -> Option<LogError> {
+        if self.requests.is_closed() {
+            return Some(LogError::Closed);
+        }
+        let room = space::check(&self.shared.dir, self.shared.settings.disk_reserve_bytes);
+        room.and_then(|()| self.shared.with_store(|_| Ok(()))).err()
     }
 }
 

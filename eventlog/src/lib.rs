@@ -73,6 +73,11 @@ pub trait EventLog: Send + Sync + 'static {
     /// [`LogError::OutOfRange`] when `before` lies after the next offset: nothing is released then; [`LogError::Reject`]
     /// for a partition that the log does not have; [`LogError::Closed`].
     async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError>;
+
+    /// Why an append would fail now, as far as is known without one; `None` while appends are taken.
+    fn trouble(&self) -> Option<LogError> {
+        None
+    }
 }
 
 #[async_trait]
@@ -99,5 +104,9 @@ impl<L: EventLog + ?Sized> EventLog for Arc<L> {
 
     async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
         (**self).release(partition, before).await
+    }
+
+    fn trouble(&self) -> Option<LogError> {
+        (**self).trouble()
     }
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod config;
 mod exit;
+mod gate;
 mod input;
 mod lock;
 mod logging;

@@ -69,8 +69,9 @@ async fn readyz(State(node): State<Node>) -> Response {
     if !node.started.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
     }
-    let standing: Vec<String> =
+    let mut standing: Vec<String> =
         node.sources.troubles().into_iter().filter(|t| t.stopped).map(|t| format!("stands still, {t}\n")).collect();
+    standing.extend(node.sources.log.trouble().map(|error| format!("takes no events: {error}\n")));
     match standing.is_empty() {
         true => "ready\n".into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, standing.concat()).into_response(),

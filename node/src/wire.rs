@@ -25,6 +25,7 @@ use tributary_settlement::Settlement;
 
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
+use crate::gate::Gate;
 use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::stages::Stages;
 use crate::status::Sources;
@@ -196,7 +197,7 @@ impl Writers {
             in_flight_requests_max: to_usize(config.ingest.in_flight_requests_max),
             ..tributary_ingest::Settings::default()
         };
-        let log: Arc<dyn EventLog> = Arc::clone(&self.log) as Arc<dyn EventLog>;
+        let log: Arc<dyn EventLog> = Arc::new(Gate::new(Arc::clone(&self.log) as Arc<dyn EventLog>, self.sealer.clone()));
         Arc::new(Door::new(log, Arc::clone(&record.clock), settings))
     }
 

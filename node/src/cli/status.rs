@@ -56,14 +56,14 @@ impl Status {
         let spinner = progress::spinner("waiting");
         let mut report = first;
         loop {
+            if let Some(reason) = dead_end(&report, &goal, stage) {
+                spinner.finish_and_clear();
+                return Err(Failure::Failed(reason));
+            }
             let missing = missing(&report, &goal, stage);
             if missing == 0 {
                 spinner.finish_and_clear();
                 return Ok(report);
-            }
-            if let Some(reason) = dead_end(&report, &goal, stage) {
-                spinner.finish_and_clear();
-                return Err(Failure::Failed(reason));
             }
             if started.elapsed() >= self.timeout {
                 spinner.finish_and_clear();
@@ -81,7 +81,8 @@ fn missing(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> u6
     report.partitions.iter().map(|p| goal.get(&p.partition).map_or(0, |g| g.saturating_sub(p.reached(stage)))).sum()
 }
 
-/// Why the goal cannot be reached without an operator, if so: a stage on the way to it stands still before it.
+/// Why the goal cannot be reached without an operator, if so: a stage on the way to it stands still before it, or the log
+/// ends before what is sealed, so that its offsets say nothing about the journal.
 fn dead_end(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> Option<String> {
     let way: &[Stage] = match stage {
         Stage::Sealed => &[Stage::Sealed],
@@ -90,7 +91,8 @@ fn dead_end(report: &StatusReport, goal: &BTreeMap<u32, u64>, stage: Stage) -> O
     };
     report.partitions.iter().find_map(|p| {
         let goal = goal.get(&p.partition)?;
-        way.iter().find(|on_way| p.stopped.contains(on_way) && p.reached(**on_way) < *goal)?;
+        let behind = p.next_offset < p.sealed_offset;
+        way.iter().find(|on_way| p.stopped.contains(on_way) && (behind || p.reached(**on_way) < *goal))?;
         let error = p.error.as_deref().unwrap_or("without a reason");
         Some(format!("partition {} stands still until its cause is mended: {error}", p.partition))
     })
@@ -181,6 +183,9 @@ mod tests {
         let sealed_before = report(10, 5, vec![Stage::Sealed]);
         assert!(!ends(&sealed_before, Stage::Indexed), "all of the goal is sealed, so indexing goes on");
         assert!(!ends(&report(5, 5, Vec::new()), Stage::Indexed));
+        let mut log_behind = report(10, 10, vec![Stage::Sealed]);
+        log_behind.partitions[0].next_offset = 3;
+        assert!(ends(&log_behind, Stage::Sealed), "offsets of a log that lost its records say nothing");
     }
 
     #[test]

@@ -86,6 +86,36 @@ async fn a_damaged_plan_is_named_by_readyz_by_status_and_to_those_who_wait_for_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_log_was_lost_takes_no_events_that_nobody_would_seal() -> Outcome {
+    let world = worlds::edge(1)?;
+    let mut server = Server::fresh(Options::quick(1)).await?;
+    server.send(&world.epochs[0].lines).await?.expect_code(0)?;
+    wait(&server, "available", WAIT_AT_MOST).await?;
+    server.stop().await?;
+    let log = server.data().join("log");
+    let aside = server.data().join("log-aside");
+    std::fs::rename(&log, &aside)?;
+    server.spawn().await?;
+    let reason = unready(&server).await?;
+    ensure(reason.contains("not sealed"), || format!("readyz does not say what is not done: {reason}"))?;
+    let post = server.client().post(server.route("/v1/events")).header("content-type", "application/x-ndjson");
+    let answer = post.body(world.epochs[0].lines.join("\n")).send().await?;
+    ensure(answer.status().as_u16() == 503, || format!("the door took events: {}", answer.status()))?;
+    let problem: Value = answer.json().await?;
+    ensure(problem["detail"].as_str().is_some_and(|d| d.contains("stands still")), || format!("no reason: {problem}"))?;
+    for stage in ["sealed", "available", "indexed"] {
+        let waited = server.remote(&["status", "--wait", stage, "--timeout", "5s"]).await?.expect_code(1)?;
+        ensure(waited.says("stands still"), || format!("{stage}: no reason: {}", waited.describe()))?;
+    }
+    server.stop().await?;
+    std::fs::remove_dir_all(&log)?;
+    std::fs::rename(&aside, &log)?;
+    server.start().await?;
+    compare::figures(&world, &world.epochs[0], &settle(&server).await?)?;
+    server.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_table_is_named_by_readyz_and_by_status() -> Outcome {
     let mut server = Server::fresh(Options::quick(1)).await?;
     server.send(&worlds::edge(1)?.epochs[0].lines).await?.expect_code(0)?;

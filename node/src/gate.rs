@@ -1,0 +1,63 @@
+//! The log as the door sees it: it takes no event that could not be sealed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tributary_eventlog::{Bounds, EventLog, LogError, LoggedRecord, Record};
+use tributary_journal::sealer::Sealer;
+use tributary_schemas::ids::{Offset, Partition, PartitionCount};
+
+/// Refuses records of a partition whose sealer stands still, as when log and journal contradict each other: what were
+/// accepted then would lie in a log that nobody reads on, and be lost with it.
+pub struct Gate {
+    log: Arc<dyn EventLog>,
+    sealer: Sealer,
+}
+
+impl Gate {
+    /// A gate in front of the log that the sealer reads.
+    pub fn new(log: Arc<dyn EventLog>, sealer: Sealer) -> Self {
+        Self { log, sealer }
+    }
+}
+
+#[async_trait]
+impl EventLog for Gate {
+    fn partition_count(&self) -> PartitionCount {
+        self.log.partition_count()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+        let stopped: Vec<_> = self.sealer.state().into_iter().filter(|state| state.stopped).collect();
+        if !stopped.is_empty() {
+            let count = self.log.partition_count();
+            let met = |record: &Record| stopped.iter().find(|state| state.partition == count.partition_of(&record.key));
+            if let Some(state) = records.iter().find_map(met) {
+                let error = state.error.as_deref().unwrap_or("without a reason");
+                let reason = format!("partition {} stands still until an operator mends its cause: {error}", state.partition);
+                return Err(LogError::Retry { reason });
+            }
+        }
+        self.log.append(records).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        self.log.read(partition, from, max_bytes).await
+    }
+
+    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        self.log.wait_beyond(partition, offset).await
+    }
+
+    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        self.log.release(partition, before).await
+    }
+
+    fn trouble(&self) -> Option<LogError> {
+        self.log.trouble()
+    }
+}
