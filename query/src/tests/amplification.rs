@@ -86,7 +86,7 @@ async fn many_values_that_are_each_small_enough_are_refused_together() {
 #[tokio::test]
 async fn a_call_that_compares_everything_with_everything_is_refused_at_once() {
     let world = World::new(1).await;
-    let sql = "SELECT levenshtein(repeat('a', 10000000), repeat('b', 10000000))";
+    let sql = "SELECT levenshtein(repeat('a', 100000), repeat('b', 100000))";
     expect_code(&world, sql, Code::Timeout).await;
 }
 
