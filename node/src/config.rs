@@ -186,26 +186,29 @@ impl Config {
     }
 
     fn validate(&self) -> Result<(), ConfigError> {
-        let positive = [
-            ("data.partitions", u64::from(self.data.partitions)),
-            ("ingest.in_flight_bytes_max", self.ingest.in_flight_bytes_max),
-            ("ingest.in_flight_requests_max", self.ingest.in_flight_requests_max),
-            ("seal.batch_bytes_max", self.seal.batch_bytes_max),
-            ("seal.batch_age_ms", self.seal.batch_age_ms),
-            ("da.blob_bytes_max", self.da.blob_bytes_max),
-            ("index.round_bytes_max", self.index.round_bytes_max),
-            ("query.timeout_ms", self.query.timeout_ms),
-            ("query.memory_bytes_max", self.query.memory_bytes_max),
-            ("query.rows_max", self.query.rows_max),
-            ("query.queries_max", self.query.queries_max),
+        use tributary_schemas::{ids::PartitionCount, limits::REQUEST_BYTES_MAX};
+        const ANY: u64 = u64::MAX;
+        let ranges = [
+            ("data.partitions", u64::from(self.data.partitions), 1, u64::from(PartitionCount::MAX)),
+            // One request must fit, else none is ever taken.
+            ("ingest.in_flight_bytes_max", self.ingest.in_flight_bytes_max, REQUEST_BYTES_MAX as u64, ANY),
+            ("ingest.in_flight_requests_max", self.ingest.in_flight_requests_max, 1, ANY),
+            ("seal.batch_bytes_max", self.seal.batch_bytes_max, 1, tributary_journal::batch::BODY_BYTES_MAX.into()),
+            ("seal.batch_age_ms", self.seal.batch_age_ms, 1, ANY),
+            ("da.blob_bytes_max", self.da.blob_bytes_max, 1, tributary_da::settings::PAYLOAD_BYTES_LIMIT as u64),
+            ("index.round_bytes_max", self.index.round_bytes_max, 1, ANY),
+            ("query.timeout_ms", self.query.timeout_ms, 1, ANY),
+            ("query.memory_bytes_max", self.query.memory_bytes_max, 1, ANY),
+            ("query.rows_max", self.query.rows_max, 1, ANY),
+            ("query.queries_max", self.query.queries_max, 1, ANY),
         ];
-        for (key, value) in positive {
-            if value == 0 {
-                return Err(ConfigError::Invalid(format!("`{key}` must be at least 1")));
+        for (key, value, least, most) in ranges {
+            if value < least {
+                return Err(ConfigError::Invalid(format!("`{key}` must be at least {least}, not {value}")));
             }
-        }
-        if self.data.partitions > tributary_schemas::ids::PartitionCount::MAX {
-            return Err(ConfigError::Invalid("`data.partitions` must be at most 4096".to_owned()));
+            if value > most {
+                return Err(ConfigError::Invalid(format!("`{key}` must be at most {most}, not {value}")));
+            }
         }
         self.settlement.parsed().map(|_| ())
     }
@@ -292,6 +295,10 @@ mod tests {
         for (text, key) in [
             ("[http]\nport = 70000\n", "port"),
             ("[seal]\nbatch_age_ms = 0\n", "seal.batch_age_ms"),
+            ("[seal]\nbatch_bytes_max = 99999999\n", "seal.batch_bytes_max"),
+            ("[da]\nblob_bytes_max = 99999999\n", "da.blob_bytes_max"),
+            ("[ingest]\nin_flight_bytes_max = 1\n", "ingest.in_flight_bytes_max"),
+            ("[data]\npartitions = 5000\n", "data.partitions"),
             ("[settlement]\ntreasury = \"0x1\"\n", "settlement.treasury"),
             ("[settlement]\nmax_fee = \"-1\"\n", "settlement.max_fee"),
             ("http = 1\n", "http"),

@@ -92,7 +92,13 @@ pub fn murmur2(data: &[u8]) -> u32 {
     h ^ (h >> 15)
 }
 
-const OVER_U64: &str = "99999999999999999999";
+/// A text that is no number of the kind asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a whole number from {first} to 9223372036854775807")]
+pub struct OutOfRange {
+    /// The least number.
+    pub first: u64,
+}
 
 macro_rules! counter {
     ($(#[$doc:meta])* $name:ident, $first:expr) => {
@@ -139,12 +145,10 @@ macro_rules! counter {
         }
 
         impl FromStr for $name {
-            type Err = std::num::ParseIntError;
+            type Err = OutOfRange;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let number: u64 = text.parse()?;
-                // A number out of range gets the integer parser's own error for one.
-                Self::new(number).ok_or_else(|| OVER_U64.parse::<u64>().expect_err("it is above 2^64"))
+                text.parse().ok().and_then(Self::new).ok_or(OutOfRange { first: $first })
             }
         }
     };

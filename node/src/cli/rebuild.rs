@@ -22,7 +22,7 @@ pub struct Rebuild {
     /// What to rebuild from.
     #[arg(long, value_enum)]
     from: Source,
-    /// The directory to rebuild into: empty, or holding an unfinished rebuild of the same deployment.
+    /// The directory to rebuild into: new, or holding an unfinished rebuild of the same deployment; other files stay.
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
     /// The manifest to begin with, for --from da.

@@ -144,7 +144,7 @@ impl Send {
 }
 
 fn describe(refused: &Rejected, file: &str, first_line: u64) -> String {
-    let field = refused.field.as_deref().map(|f| format!(" `{f}`")).unwrap_or_default();
+    let field = refused.field.as_deref().filter(|f| !f.is_empty()).map(|f| format!(" `{f}`")).unwrap_or_default();
     let id = refused.id.as_deref().map(|id| format!(" (id {id})")).unwrap_or_default();
     let line = first_line + refused.index;
     format!("{file}: event {line}{id}:{field} {} [{}]", refused.message, refused.code)
