@@ -37,6 +37,13 @@ impl Snapshot {
     pub fn rows(&self) -> u64 {
         self.files.iter().map(|f| f.rows).sum()
     }
+
+    /// The versions that an application committed, in all its parts: those of the id itself, and of the id with `/` and the
+    /// name of a part.
+    pub fn versions_of(&self, application: &str) -> impl Iterator<Item = i64> {
+        let is_of = move |id: &str| id.strip_prefix(application).is_some_and(|part| part.is_empty() || part.starts_with('/'));
+        self.txns.iter().filter(move |(id, _)| is_of(id)).map(|(_, version)| *version)
+    }
 }
 
 /// A live file with what the log says of it.

@@ -100,7 +100,8 @@ impl BaseTables {
         let snapshot = self.snapshot(table).await?;
         let whole = match &test {
             RowTest::InCut(_) => cut_of(snapshot).is_some_and(|all| self.cut.is_at_least(&all)),
-            RowTest::UpToEpoch(last) => holds_no_epoch_after(&snapshot.txns, *last),
+            // The rows of a later epoch may be there in part: the job writes them before it closes, and may have died on the way.
+            RowTest::UpToEpoch(last) => snapshot.versions_of(SETTLEMENT).all(|epoch| epoch <= *last),
             RowTest::All => true,
         };
         Ok(LakeTable::new(table.schema(), snapshot.files.iter().map(span_of), if whole { RowTest::All } else { test }))
@@ -142,13 +143,6 @@ pub(crate) fn cut_of(snapshot: &Snapshot) -> Option<Cut> {
     batches
         .map(|(partition, last)| Some((Partition::new(partition.parse().ok()?)?, Seq::new(u64::try_from(last).ok()?)?)))
         .collect()
-}
-
-/// Whether every row of a table of settlement belongs to an epoch up to `last`. The rows of a later epoch may be there in
-/// part: the job writes them before it closes, and may have died on the way.
-fn holds_no_epoch_after(txns: &BTreeMap<String, i64>, last: i64) -> bool {
-    let of_settlement = |id: &str| id.strip_prefix(SETTLEMENT).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    txns.iter().filter(|(id, _)| of_settlement(id)).all(|(_, epoch)| *epoch <= last)
 }
 
 fn span_of(file: &LakeFile) -> FileSpan {

@@ -50,8 +50,7 @@ pub(super) async fn check(sources: &Sources, last: Option<Epoch>, replayed: &Row
 }
 
 fn surplus(snapshot: &Snapshot, last: Option<Epoch>, expected: u64) -> Option<String> {
-    let is_ours = |id: &str| id.strip_prefix(APPLICATION).is_some_and(|part| part.is_empty() || part.starts_with('/'));
-    let written = snapshot.txns.iter().filter(|(id, _)| is_ours(id)).map(|(_, epoch)| *epoch).max();
+    let written = snapshot.versions_of(APPLICATION).max();
     if let Some(written) = written.filter(|written| *written > last.map_or(0, Epoch::as_i64)) {
         let next = crate::records::path(last.map_or(Epoch::FIRST, Epoch::next));
         return Some(format!("it was written for epoch {written}, but no record closed that epoch: {next} is missing"));
