@@ -125,6 +125,16 @@ impl Sealer {
         self.shared.journal.partitions().zip(troubles).map(of_partition).collect()
     }
 
+    /// The partitions that stand still until an operator mends the record, and why; cheap enough to ask for every append.
+    pub fn stopped(&self) -> Vec<(Partition, String)> {
+        let troubles = self.shared.troubles.lock();
+        let of_partition = |(partition, trouble): (Partition, &Option<Trouble>)| {
+            let trouble = trouble.as_ref().filter(|trouble| trouble.stopped)?;
+            Some((partition, trouble.text.clone()))
+        };
+        self.shared.journal.partitions().zip(troubles.iter()).filter_map(of_partition).collect()
+    }
+
     /// The journal it writes.
     pub fn journal(&self) -> &Arc<Journal> {
         &self.shared.journal

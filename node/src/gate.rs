@@ -28,15 +28,11 @@ impl EventLog for Gate {
     }
 
     async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
-        let stopped: Vec<_> = self.sealer.state().into_iter().filter(|state| state.stopped).collect();
-        if !stopped.is_empty() {
-            let count = self.log.partition_count();
-            let met = |record: &Record| stopped.iter().find(|state| state.partition == count.partition_of(&record.key));
-            if let Some(state) = records.iter().find_map(met) {
-                let error = state.error.as_deref().unwrap_or("without a reason");
-                let reason = format!("partition {} stands still until an operator mends its cause: {error}", state.partition);
-                return Err(LogError::Retry { reason });
-            }
+        let (stopped, count) = (self.sealer.stopped(), self.log.partition_count());
+        let met = |(partition, _): &&(Partition, String)| records.iter().any(|r| count.partition_of(&r.key) == *partition);
+        if let Some((partition, error)) = stopped.iter().find(met) {
+            let reason = format!("partition {partition} stands still until an operator mends its cause: {error}");
+            return Err(LogError::Retry { reason });
         }
         self.log.append(records).await
     }
