@@ -1,6 +1,7 @@
 //! The only composition root: chooses backends and joins the stages. `dev` and the jobs run the same stages; only what is
 //! plugged into the seams differs.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -257,20 +258,27 @@ pub fn store_to_read(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> 
 
 /// Takes the directory for writing, creating it if need be.
 pub fn take(directory: &Path) -> Result<DirectoryLock, LockError> {
-    if let Err(source) = folder::create(directory) {
-        return Err(LockError::Io { directory: directory.display().to_string(), source });
-    }
+    make(directory)?;
     DirectoryLock::take(directory)
 }
 
 /// Takes the directory for `dev`. A job that works on it is waited for, for at most [`DEV_WAIT_MAX`]; another `dev` is not.
 pub async fn take_for_dev(directory: &Path) -> Result<DirectoryLock, LockError> {
-    std::fs::create_dir_all(directory).map_err(|source| LockError::Io { directory: directory.display().to_string(), source })?;
+    make(directory)?;
     let _turn = JobLock::take(directory, DEV_WAIT_MAX, |holder| {
-        eprintln!("waiting for the job of process {holder} that works on {}, for at most {DEV_WAIT_MAX:?}", directory.display());
+        // A stderr that takes nothing is no reason to end.
+        let name = directory.display();
+        let _ = writeln!(
+            std::io::stderr(),
+            "waiting for the job of process {holder} that works on {name}, for at most {DEV_WAIT_MAX:?}"
+        );
     })
     .await?;
-    take(directory)
+    DirectoryLock::take(directory)
+}
+
+fn make(directory: &Path) -> Result<(), LockError> {
+    folder::create(directory).map_err(|source| LockError::Io { directory: directory.display().to_string(), source })
 }
 
 /// Opens the record for a job. When nothing else works on the directory, what its log still holds is brought through all
