@@ -38,6 +38,7 @@ pub fn router(record: &Record, door: Arc<Door>, sources: Sources, registry: Regi
         .with_state(node);
     own.merge(tributary_ingest::http::router(door))
         .merge(tributary_query::http::router(Arc::clone(&record.engine)))
+        .merge(tributary_graphql::router(Arc::clone(&record.graphql)))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(axum::middleware::from_fn(tributary_ingest::guard::loopback_guard))

@@ -257,7 +257,7 @@ impl Sources {
             _ => Failure::failed("the epochs cannot be read", e),
         };
         // A session sees the epochs whose cut lies within its own.
-        let head = self.engine.head().await.map_err(failed)?;
+        let head = self.engine.indexed().await.map_err(failed)?;
         let session = self.engine.session_unlimited(&head).await.map_err(failed)?;
         let query = "SELECT epoch, cut, root, inferences, fees FROM epochs ORDER BY epoch DESC LIMIT 1";
         let batches = session.collect(query).await.map_err(failed)?;

@@ -13,6 +13,7 @@ use tributary_da::local::LocalDa;
 use tributary_da::{Certificates, DaClient, Publisher};
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{EventLog, folder};
+use tributary_graphql::Graphql;
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_ingest::Door;
@@ -52,6 +53,8 @@ pub struct Record {
     pub lake: Arc<Lake>,
     /// Queries over them.
     pub engine: Arc<Engine>,
+    /// The GraphQL interface over the same.
+    pub graphql: Arc<Graphql>,
 }
 
 /// What writes the record: one process per data directory.
@@ -99,7 +102,8 @@ impl Record {
             Arc::clone(&clock),
             query_settings(config),
         );
-        Ok(Self { directory, store, clock, journal, client, certificates, lake, engine })
+        let graphql = Graphql::new(Arc::clone(&engine), graphql_settings());
+        Ok(Self { directory, store, clock, journal, client, certificates, lake, engine, graphql })
     }
 
     /// The settlement job over this record.
@@ -223,6 +227,7 @@ impl Writers {
         self.publisher.metrics().register(registry);
         self.indexer.metrics().register(registry);
         record.engine.metrics().register(registry);
+        record.graphql.metrics().register(registry);
         door.metrics().register(registry);
     }
 }
@@ -314,6 +319,10 @@ fn query_settings(config: &Config) -> tributary_query::Settings {
         queries_max: to_usize(config.query.queries_max),
         ..tributary_query::Settings::default()
     }
+}
+
+fn graphql_settings() -> tributary_graphql::Settings {
+    tributary_graphql::Settings { version: crate::cli::VERSION.to_owned(), ..tributary_graphql::Settings::default() }
 }
 
 /// A configured size; on a 32-bit machine a larger one means "as much as there is".

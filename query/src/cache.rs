@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 /// Keeps values of known size up to a bound in all. A value larger than the bound is never kept.
 #[derive(Debug)]
-pub(crate) struct Cache<K, V> {
+pub struct Cache<K, V> {
     bytes_max: usize,
     entries: Mutex<Entries<K, V>>,
 }
@@ -28,12 +28,12 @@ struct Entry<V> {
 
 impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     /// An empty cache for values of at most `bytes_max` bytes together.
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub fn new(bytes_max: usize) -> Self {
         Self { bytes_max, entries: Mutex::new(Entries { by_key: HashMap::new(), bytes: 0, ticks: 0 }) }
     }
 
     /// The value of the key, if kept.
-    pub(crate) fn get(&self, key: &K) -> Option<V> {
+    pub fn get(&self, key: &K) -> Option<V> {
         let mut entries = self.entries.lock();
         entries.ticks += 1;
         let now = entries.ticks;
@@ -43,7 +43,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
     }
 
     /// Keeps the value, dropping those unused for longest until it fits.
-    pub(crate) fn put(&self, key: K, value: V, bytes: usize) {
+    pub fn put(&self, key: K, value: V, bytes: usize) {
         if bytes > self.bytes_max {
             return;
         }
@@ -63,7 +63,7 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
 
     /// Bytes of all values kept.
     #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         self.entries.lock().bytes
     }
 }

@@ -11,7 +11,7 @@ mod sources;
 mod store;
 
 pub(crate) use base::{BaseTables, cut_of};
-pub(crate) use blobs::hex;
+pub use blobs::hex;
 pub(crate) use public::{CATALOG, Catalog, PublicTables, SCHEMA};
 pub(crate) use sources::Sources;
 pub(crate) use store::LakeOnly;

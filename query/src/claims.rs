@@ -56,14 +56,23 @@ fn as_hashes<S: Serializer>(hashes: &[Hash], serializer: S) -> Result<S::Ok, S::
 /// # Errors
 /// `epoch_not_found`, `account_not_found`; `corrupt` when the epoch's table does not give its root; `store_unavailable`.
 pub async fn claim(engine: &Arc<Engine>, account: Address, epoch: Option<Epoch>) -> Result<Claim, QueryError> {
-    let session = engine.session_unlimited(&engine.head().await?).await?;
+    let session = engine.session_unlimited(&engine.indexed().await?).await?;
     let latest = session.latest_epoch().await?;
     let epoch = match (epoch.or(latest), latest) {
         (Some(epoch), Some(latest)) if epoch <= latest => epoch,
         (Some(epoch), _) => return Err(QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed"))),
         (None, _) => return Err(QueryError::new(Code::EpochNotFound, "no epoch is closed yet")),
     };
-    let tree = engine.trees.of(engine, &session, epoch).await?;
+    claim_at(&session, account, epoch).await
+}
+
+/// The claim of an account at an epoch that the session sees.
+///
+/// # Errors
+/// `account_not_found`; `corrupt` when the epoch's table does not give its root; `store_unavailable`.
+pub async fn claim_at(session: &Session, account: Address, epoch: Epoch) -> Result<Claim, QueryError> {
+    let engine = session.engine();
+    let tree = engine.trees.of(engine, session, epoch).await?;
     let missing = || QueryError::new(Code::AccountNotFound, format!("{account} has earned nothing up to epoch {epoch}"));
     let place = tree.accounts.binary_search_by(|(address, _)| address.cmp(&account)).map_err(|_| missing())?;
     Ok(Claim { epoch, account, cumulative: tree.accounts[place].1, proof: tree.tree.proof(place), root: tree.tree.root() })

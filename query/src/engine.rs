@@ -15,11 +15,11 @@ use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use serde_json::Value;
 use tokio::runtime::Runtime;
-use tributary_da::Certificates;
+use tributary_da::{BlobRecord, Certificates};
 use tributary_indexer::{Lake, Snapshot};
 use tributary_journal::Journal;
 use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::{Clock, Epoch};
+use tributary_schemas::ids::{Clock, Epoch, Partition, Seq};
 use tributary_schemas::tables::Table;
 
 use crate::catalog::{BaseTables, CATALOG, Catalog, LakeOnly, PublicTables, SCHEMA, Sources, cut_of};
@@ -30,8 +30,11 @@ use crate::functions::{self, BoundFunctions, OUTPUT_BYTES_MAX, literal_bytes};
 use crate::guard::{Stop, guard};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
+use crate::point::Point;
 use crate::running::{Running, Work};
 use crate::settings::Settings;
+use crate::tail::TailRows;
+use crate::sql_text::SqlText;
 use crate::{params, readonly, statement};
 
 /// Stack of a thread that runs queries. Parsing is bounded in depth, but a chain such as `a + b + c …` becomes a tree as deep as
@@ -41,19 +44,20 @@ const STACK_BYTES: usize = 256 << 20;
 /// A point of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AsOf {
-    /// What is indexed now.
+    /// What is sealed now.
     Head,
-    /// A cut.
-    Cut(Cut),
+    /// A cut, and the epochs seen from it.
+    At(Point),
     /// The cut of a closed epoch.
     Epoch(Epoch),
-    /// What is indexed and certified on DA.
+    /// What is certified on DA.
     Available,
 }
 
 /// Answers questions about the record; one per process.
 pub struct Engine {
     sources: Arc<Sources>,
+    journal: Arc<Journal>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     metrics: Metrics,
@@ -64,6 +68,8 @@ pub struct Engine {
     template: SessionState,
     /// Queries run on threads of their own, so that a long one delays no request. Started by the first.
     threads: OnceLock<Runtime>,
+    /// The short queries of our own making run on others, which the system prefers: no asked query slows them down.
+    lookups: OnceLock<Runtime>,
     pub(crate) trees: Trees,
 }
 
@@ -84,12 +90,14 @@ impl Engine {
             .build_arc()
             .expect("a runtime environment without spilling touches nothing outside memory");
         Arc::new(Self {
-            sources: Arc::new(Sources::new(lake, journal, certificates, settings.headers_cache_max)),
+            journal: Arc::clone(&journal),
+            sources: Arc::new(Sources::new(lake, journal, certificates, &settings)),
             clock,
             admission: Admission::new(&settings, metrics.clone()),
             template: template(&settings, Arc::clone(&shared)),
             shared,
             threads: OnceLock::new(),
+            lookups: OnceLock::new(),
             trees: Trees::new(settings.trees_cache_max),
             metrics,
             settings,
@@ -101,6 +109,11 @@ impl Engine {
         &self.metrics
     }
 
+    /// The sealed batches.
+    pub fn journal(&self) -> &Arc<Journal> {
+        &self.journal
+    }
+
     /// The limits in force.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -110,39 +123,56 @@ impl Engine {
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
-    pub async fn head(&self) -> Result<Cut, QueryError> {
+    pub async fn indexed(&self) -> Result<Cut, QueryError> {
         let events = self.sources.lake.snapshot(Table::Events).await?;
         head_of(&events)
     }
 
-    /// The cut that a point names now.
+    /// The cut up to which everything sealed can be read now: what is indexed, and the tail beyond it.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn head(&self) -> Result<Cut, QueryError> {
+        Ok(self.sources.tail.at_head(&self.indexed().await?).await?.0)
+    }
+
+    /// The cut of everything certified on DA.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn certified(&self) -> Result<Cut, QueryError> {
+        Ok(self.sources.certificates.certified().await?)
+    }
+
+    /// The point that is named, now.
     ///
     /// # Errors
     /// `epoch_not_found`, `store_unavailable`, `corrupt`.
-    pub async fn resolve(&self, as_of: &AsOf) -> Result<Cut, QueryError> {
+    pub async fn resolve(&self, as_of: &AsOf) -> Result<Point, QueryError> {
         match as_of {
-            AsOf::Head => self.head().await,
-            AsOf::Cut(cut) => Ok(cut.clone()),
-            AsOf::Available => Ok(self.head().await?.meet(&self.sources.certificates.certified().await?)),
+            AsOf::Head => Ok(self.head().await?.into()),
+            AsOf::At(point) => Ok(point.clone()),
+            AsOf::Available => Ok(self.head().await?.meet(&self.sources.certificates.certified().await?).into()),
             AsOf::Epoch(epoch) => {
                 let events = self.sources.lake.snapshot(Table::Events).await?;
-                let base = BaseTables::new(Arc::clone(&self.sources), head_of(&events)?, events, self.template.clone());
-                let closed = base.closed_epochs().await?;
-                let cut = closed.cut_of(*epoch).cloned();
-                cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))
+                let at = (head_of(&events)?.into(), TailRows::default());
+                let base = BaseTables::new(Arc::clone(&self.sources), at, events, self.template.clone());
+                let cut = base.closed_epochs().await?.cut_of(*epoch).cloned();
+                let cut = cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))?;
+                Ok(Point { cut, epoch: Some(epoch.as_i64()) })
             }
         }
     }
 
-    /// A session at the cut, with the limits of the settings on each of its queries.
+    /// A session at the point, with the limits of the settings on each of its queries.
     ///
     /// # Errors
-    /// `cut_ahead` if not all of the cut is indexed; `store_unavailable`, `corrupt`.
-    pub async fn session(self: &Arc<Self>, cut: &Cut) -> Result<Session, QueryError> {
-        self.open(Some(cut), Limits::of(&self.settings)).await
+    /// `cut_ahead` if not all of the cut can be read; `store_unavailable`, `corrupt`.
+    pub async fn session(self: &Arc<Self>, point: impl Into<Point>) -> Result<Session, QueryError> {
+        self.open(Some(&point.into()), Limits::of(&self.settings)).await
     }
 
-    /// A session at what is indexed now.
+    /// A session at what is sealed now.
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
@@ -156,42 +186,34 @@ impl Engine {
     /// # Errors
     /// As [`Engine::session`].
     pub async fn session_unlimited(self: &Arc<Self>, cut: &Cut) -> Result<Session, QueryError> {
-        self.open(Some(cut), Limits::none()).await
+        self.open(Some(&cut.clone().into()), Limits::none()).await
     }
 
-    async fn open(self: &Arc<Self>, cut: Option<&Cut>, limits: Limits) -> Result<Session, QueryError> {
+    async fn open(self: &Arc<Self>, point: Option<&Point>, limits: Limits) -> Result<Session, QueryError> {
         let events = self.sources.lake.snapshot(Table::Events).await?;
-        let head = head_of(&events)?;
-        let cut = match cut {
-            None => head,
-            Some(cut) if head.is_at_least(cut) => cut.clone(),
-            Some(cut) => {
-                return Err(QueryError::new(Code::CutAhead, format!("the cut {cut} is not all indexed yet, which is {head}")));
+        let indexed = head_of(&events)?;
+        let at = match point {
+            None => {
+                let (cut, rows) = self.sources.tail.at_head(&indexed).await?;
+                (cut.into(), rows)
             }
+            Some(point) => (point.clone(), self.sources.tail.at_cut(&indexed, &point.cut).await?),
         };
-        let base = Arc::new(BaseTables::new(Arc::clone(&self.sources), cut, events, self.template.clone()));
+        let base = Arc::new(BaseTables::new(Arc::clone(&self.sources), at, events, self.template.clone()));
         let tables = PublicTables::new(Arc::clone(&base), &self.template);
         let mut state = self.template.clone();
         state.register_catalog_list(Arc::new(Catalog::new(Arc::new(tables) as Arc<dyn SchemaProvider>)));
-        Ok(Session { engine: Arc::clone(self), base, state, limits })
+        Ok(Session { engine: Arc::clone(self), base, state, limits, shared: None })
     }
 
     /// The threads that run queries.
     pub(crate) fn threads(&self) -> Result<&Runtime, QueryError> {
-        if let Some(threads) = self.threads.get() {
-            return Ok(threads);
-        }
-        let started = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(self.settings.threads.max(1))
-            .thread_name("query")
-            .thread_stack_size(STACK_BYTES)
-            .enable_all()
-            .build()
-            .map_err(|error| QueryError::new(Code::Unavailable, format!("threads for queries cannot be started: {error}")))?;
-        if let Err(surplus) = self.threads.set(started) {
-            surplus.shutdown_background();
-        }
-        self.threads.get().ok_or_else(|| QueryError::new(Code::Internal, "the threads were just started"))
+        threads_in(&self.threads, "query", self.settings.threads, yield_to_others)
+    }
+
+    /// The threads that run queries of our own making.
+    pub(crate) fn lookup_threads(&self) -> Result<&Runtime, QueryError> {
+        threads_in(&self.lookups, "lookup", self.settings.threads, || {})
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -202,10 +224,43 @@ impl Engine {
 /// Threads are not waited for: what they run has no one left to read it.
 impl Drop for Engine {
     fn drop(&mut self) {
-        if let Some(threads) = self.threads.take() {
+        for threads in [self.threads.take(), self.lookups.take()].into_iter().flatten() {
             threads.shutdown_background();
         }
     }
+}
+
+/// How much lower the priority of asked queries is than that of everything else: a step of the system's own scale.
+const NICENESS: i32 = 10;
+
+/// Lowers the priority of the calling thread. Where the system does not allow it, queries merely share alike.
+fn yield_to_others() {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "the priority of query threads cannot be lowered");
+    }
+}
+
+fn threads_in<'e>(
+    cell: &'e OnceLock<Runtime>,
+    name: &str,
+    threads: usize,
+    on_start: impl Fn() + Send + Sync + 'static,
+) -> Result<&'e Runtime, QueryError> {
+    if let Some(threads) = cell.get() {
+        return Ok(threads);
+    }
+    let started = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .thread_name(name)
+        .thread_stack_size(STACK_BYTES)
+        .on_thread_start(on_start)
+        .enable_all()
+        .build()
+        .map_err(|error| QueryError::new(Code::Unavailable, format!("threads for queries cannot be started: {error}")))?;
+    if let Err(surplus) = cell.set(started) {
+        surplus.shutdown_background();
+    }
+    cell.get().ok_or_else(|| QueryError::new(Code::Internal, "the threads were just started"))
 }
 
 fn head_of(events: &Snapshot) -> Result<Cut, QueryError> {
@@ -253,6 +308,14 @@ fn shorten_batches(state: &mut SessionState, constants: u64) -> Result<(), Query
     Ok(())
 }
 
+/// What a session is asked.
+enum Question<'q> {
+    /// Text from outside, and values for its parameters.
+    Asked(&'q str, &'q [Value]),
+    /// A query of our own making.
+    Own(SqlText),
+}
+
 /// Queries at one cut. All queries of a session see the same rows.
 #[derive(Clone)]
 pub struct Session {
@@ -260,6 +323,8 @@ pub struct Session {
     base: Arc<BaseTables>,
     state: SessionState,
     limits: Limits,
+    /// Memory and disk that several queries share; each has its own otherwise.
+    shared: Option<Arc<RuntimeEnv>>,
 }
 
 impl Session {
@@ -268,12 +333,20 @@ impl Session {
         self.base.cut()
     }
 
+    /// The cut with the last epoch seen: named in another session, it gives the same rows.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn point(&self) -> Result<Point, QueryError> {
+        Ok(Point { cut: self.cut().clone(), epoch: Some(self.base.last_epoch().await?) })
+    }
+
     /// The last epoch that the session sees; `None` if none is closed within its cut.
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
     pub async fn latest_epoch(&self) -> Result<Option<Epoch>, QueryError> {
-        let last = self.base.closed_epochs().await?.last_within(self.cut());
+        let last = self.base.last_epoch().await?;
         Ok(u64::try_from(last).ok().and_then(Epoch::new))
     }
 
@@ -307,12 +380,82 @@ impl Session {
         let (session, query) = (self.clone(), query.to_owned());
         let stop = Stop::default();
         let work = Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics.clone(), stop: stop.clone() };
-        let start = async move { session.start(&query, &params, &stop).await };
+        let start = async move { session.start(Question::Asked(&query, &params), &stop).await };
         work.run(self.engine.threads()?.handle(), start).await
     }
 
+    /// The session with memory and disk that all its queries share, within the limits of one query.
+    ///
+    /// # Errors
+    /// `store_unavailable` if there is no folder to spill to.
+    pub fn sharing(self) -> Result<Self, QueryError> {
+        let shared = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
+        Ok(Self { shared: Some(shared), ..self })
+    }
+
+    /// The session with the memory and disk of another.
+    pub fn sharing_with(self, other: &Self) -> Self {
+        Self { shared: other.shared.clone(), ..self }
+    }
+
+    /// All rows of a query of our own making. It waits for no place: whoever asks has one.
+    ///
+    /// # Errors
+    /// Those of running.
+    pub async fn ask(&self, query: SqlText) -> Result<Vec<RecordBatch>, QueryError> {
+        let stop = Stop::default();
+        let work = Work {
+            place: self.engine.admission().unlimited(),
+            deadline: self.limits.deadline(),
+            rows_max: self.limits.rows,
+            metrics: self.engine.metrics.clone(),
+            stop: stop.clone(),
+        };
+        let session = self.clone();
+        let start = async move { session.start(Question::Own(query), &stop).await };
+        Ok(work.run(self.engine.lookup_threads()?.handle(), start).await?.try_collect().await?)
+    }
+
+    /// The blob that holds a batch of the cut, if its certificate is recorded.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, QueryError> {
+        Ok(self.base.blobs().await?.blob_of(partition, seq).cloned())
+    }
+
+    /// The blobs that hold batches of the cut, by partition and first batch.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn blobs(&self) -> Result<&[BlobRecord], QueryError> {
+        Ok(self.base.blobs().await?.all())
+    }
+
+    /// The cut of the last epoch seen.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn settled_cut(&self) -> Result<Cut, QueryError> {
+        let Some(epoch) = self.latest_epoch().await? else { return Ok(Cut::empty()) };
+        Ok(self.base.closed_epochs().await?.cut_of(epoch).cloned().unwrap_or_default())
+    }
+
+    /// Whether a closed epoch covers the batch.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn is_settled(&self, partition: Partition, seq: Seq) -> Result<bool, QueryError> {
+        Ok(self.settled_cut().await?.covers(partition, seq))
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
     /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
-    async fn start(&self, query: &str, params: &[Value], stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn start(&self, question: Question<'_>, stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
         let mut state = self.state.clone();
         let budget = self.limits.budget(stop);
         state.config_mut().options_mut().extensions.insert(budget.clone());
@@ -321,11 +464,18 @@ impl Session {
         let props = state.execution_props_mut();
         props.mark_start_execution(options);
         props.query_execution_start_time = now;
-        let plan = state.optimize(&self.plan(&state, query, params).await?)?;
+        let plan = match question {
+            Question::Asked(query, params) => self.plan(&state, query, params).await?,
+            Question::Own(query) => query.plan(&state).await?,
+        };
+        let plan = state.optimize(&plan)?;
         shorten_batches(&mut state, literal_bytes(&plan)?)?;
         let physical = guard(state.query_planner().create_physical_plan(&plan, &state).await?, stop)?;
         budget.planned();
-        let runtime = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
+        let runtime = match &self.shared {
+            Some(shared) => Arc::clone(shared),
+            None => self.limits.runtime(&self.engine.shared, &self.engine.settings)?,
+        };
         let context = TaskContext::from(&state).with_runtime(runtime);
         Ok(execute_stream(physical, Arc::new(context))?)
     }

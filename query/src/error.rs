@@ -92,6 +92,44 @@ codes! {
     Busy = "busy", 503, Retry;
     /// The address is not 0x and 40 hexadecimal digits, or is the zero address.
     BadAddress = "bad_address", 400, Reject;
+    /// The GraphQL request is not the JSON object, or the query string, that the route takes.
+    BadGraphqlRequest = "bad_graphql_request", 400, Reject;
+    /// The document does not parse, or does not fit the schema.
+    BadGraphql = "bad_graphql", 400, Reject;
+    /// A value given in a document or as a variable is not of its type.
+    BadInput = "bad_input", 400, Reject;
+    /// Several GraphQL requests in one.
+    BatchRefused = "batch_refused", 400, Reject;
+    /// The hash names no document that the server knows.
+    PersistedQueryNotFound = "persisted_query_not_found", 404, Missing;
+    /// Another method than the operation needs.
+    MethodNotAllowed = "method_not_allowed", 405, Reject;
+    /// The document has too many bytes, tokens or levels of brackets.
+    DocumentTooLarge = "document_too_large", 400, Limit;
+    /// The operation has too many levels of fields.
+    TooDeep = "too_deep", 400, Limit;
+    /// The operation asks for too many values.
+    TooComplex = "too_complex", 400, Limit;
+    /// The operation has too many aliases.
+    TooManyAliases = "too_many_aliases", 400, Limit;
+    /// `where` has too many conditions, levels or values.
+    FilterTooLarge = "filter_too_large", 400, Limit;
+    /// A subscription's filter names what does not exist, or too much.
+    BadFilter = "bad_filter", 400, Reject;
+    /// `first`, `last` or another number of things asked for is outside its range.
+    BadPage = "bad_page", 400, Reject;
+    /// A cursor is of another list, another order or another point, or none at all.
+    BadCursor = "bad_cursor", 400, Reject;
+    /// The arguments of `series` make no series.
+    BadSeries = "bad_series", 400, Reject;
+    /// The text of a search is too long.
+    BadSearch = "bad_search", 400, Reject;
+    /// Several events have the source and id.
+    AmbiguousEvent = "ambiguous_event", 409, Reject;
+    /// The answer has too many bytes.
+    AnswerTooLarge = "answer_too_large", 422, Limit;
+    /// A subscriber took too long to accept a message.
+    SlowConsumer = "slow_consumer", 408, Retry;
     /// The epoch is not a number from 1.
     BadEpoch = "bad_epoch", 400, Reject;
     /// No such epoch is closed.

@@ -62,7 +62,7 @@ fn epoch_of(query: Option<&str>) -> Result<Option<Epoch>, QueryError> {
 ///
 /// # Errors
 /// `request_too_large`; `bad_request` if the body breaks off.
-pub(crate) async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, QueryError> {
+pub async fn read_body(body: Body, bytes_max: usize) -> Result<Bytes, QueryError> {
     axum::body::to_bytes(body, bytes_max).await.map_err(|error| {
         let mut source: Option<&dyn std::error::Error> = Some(&error);
         while let Some(current) = source {

@@ -82,7 +82,7 @@ impl Limits {
 
 /// Lets a bounded number of queries run, and a bounded number wait in the order they came.
 #[derive(Debug)]
-pub(crate) struct Admission {
+pub struct Admission {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
     waiting_max: usize,
@@ -91,7 +91,7 @@ pub(crate) struct Admission {
 
 /// The place of a running query; given back when dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     _permit: Option<OwnedSemaphorePermit>,
     running: Gauge,
 }
@@ -104,8 +104,13 @@ impl Drop for Place {
 
 impl Admission {
     pub(crate) fn new(settings: &Settings, metrics: Metrics) -> Self {
-        let places = Arc::new(Semaphore::new(settings.queries_max.clamp(1, Semaphore::MAX_PERMITS)));
-        Self { places, waiting: AtomicUsize::new(0), waiting_max: settings.queries_waiting_max, metrics }
+        Self::with(settings.queries_max, settings.queries_waiting_max, metrics)
+    }
+
+    /// Places for something else than queries, counted with them.
+    pub fn with(places: usize, waiting_max: usize, metrics: Metrics) -> Self {
+        let places = Arc::new(Semaphore::new(places.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { places, waiting: AtomicUsize::new(0), waiting_max, metrics }
     }
 
     /// A place without waiting and without bound.
@@ -117,7 +122,7 @@ impl Admission {
     ///
     /// # Errors
     /// `busy` if too many wait already, or none was free before the deadline.
-    pub(crate) async fn admit(&self, deadline: Option<Instant>) -> Result<Place, QueryError> {
+    pub async fn admit(&self, deadline: Option<Instant>) -> Result<Place, QueryError> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
             return Ok(self.place(Some(permit)));
         }

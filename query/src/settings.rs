@@ -32,6 +32,8 @@ pub struct Settings {
     pub file_footers_max: usize,
     /// Memory for the headers of sealed batches that `batches` reads, in bytes, shared by all queries.
     pub headers_cache_max: usize,
+    /// Bytes of events in batches that are sealed and not yet indexed, which queries read from the journal.
+    pub tail_bytes_max: usize,
     /// Memory for the trees of closed epochs, in bytes.
     pub trees_cache_max: usize,
 }
@@ -52,6 +54,7 @@ impl Default for Settings {
             request_bytes_max: 1 << 20,
             file_footers_max: 64 << 20,
             headers_cache_max: 32 << 20,
+            tail_bytes_max: 32 << 20,
             trees_cache_max: 128 << 20,
         }
     }

@@ -10,6 +10,6 @@ mod json;
 mod parquet_file;
 mod request;
 
-pub use encoder::Format;
+pub use encoder::{Encoder, Format};
 
 pub(crate) use answer::post;

@@ -4,7 +4,7 @@
 mod amplification;
 mod claims;
 mod concurrent;
-mod fixture;
+pub(crate) mod fixture;
 mod flywheel;
 mod hostile;
 mod http;

@@ -22,6 +22,7 @@ pub static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
     let view = |name, sql| View { name, sql };
     vec![
         view("epochs", "SELECT *, 'CLOSED' AS status, CAST(NULL AS VARCHAR) AS transaction FROM epochs".to_owned()),
+        view("current_datanets", first("datanets", "datanet_id")),
         view("current_models", first("models", "model_id")),
         view("current_contributions", first("contributions", "contribution_id")),
         view("current_reviews", latest("reviews", "contribution_id")),
@@ -50,6 +51,13 @@ fn chosen(table: &str, key: &str, choice: &str) -> String {
 fn first(table: &str, key: &str) -> String {
     let at = at("f");
     chosen(table, key, &format!("SELECT f.{key}, min({at}) AS at FROM {table} f GROUP BY f.{key}"))
+}
+
+/// The first row of each identity: a repeated event does not count again. (The identity's type is the table's.)
+pub fn counted(table: &str, key: &str) -> String {
+    let (f, r) = (at("f"), at("r"));
+    let firsts = format!("SELECT f.{key}, min({f}) AS at FROM {table} f GROUP BY f.{key}, f.source, f.event_id");
+    format!("SELECT r.* FROM ({firsts}) c RIGHT SEMI JOIN {table} r ON c.{key} = r.{key} AND c.at = {r}")
 }
 
 /// The latest row of each key among the first rows of each identity. (The identity's type is the table's.)

@@ -44,6 +44,16 @@ impl Cut {
         Cut(self.0.iter().filter_map(|(p, a)| other.get(*p).map(|b| (*p, (*a).min(b)))).collect())
     }
 
+    /// The least cut that includes both.
+    pub fn join(&self, other: &Cut) -> Cut {
+        let mut joined = self.clone();
+        for (partition, seq) in other.iter() {
+            let slot = joined.0.entry(partition).or_insert(seq);
+            *slot = (*slot).max(seq);
+        }
+        joined
+    }
+
     /// The partitions with at least one batch, in ascending order, each with its last batch.
     pub fn iter(&self) -> impl Iterator<Item = (Partition, Seq)> + '_ {
         self.0.iter().map(|(p, s)| (*p, *s))

@@ -228,7 +228,7 @@ impl Settlement {
 
     /// What is certified and indexed now. It covers the last epoch, unless its tables of events were thrown away.
     async fn cut_at_hand(&self, last: &Cut) -> Result<Cut, SettlementError> {
-        let indexed = self.computer.engine.head().await?;
+        let indexed = self.computer.engine.indexed().await?;
         let reached = self.certificates.certified().await?.meet(&indexed);
         match reached.is_at_least(last) {
             true => Ok(reached),
@@ -240,7 +240,7 @@ impl Settlement {
         let began = Instant::now();
         let deadline = tokio::time::Instant::now() + self.settings.wait_max;
         loop {
-            let reached = self.computer.engine.head().await?;
+            let reached = self.computer.engine.indexed().await?;
             if reached.is_at_least(cut) {
                 self.metrics.waited(began.elapsed());
                 return Ok(());

@@ -254,7 +254,7 @@ async fn check_lake(
         progress.advance(1);
     }
     progress.stage("tables of events", None);
-    let indexed = sources.engine.head().await?;
+    let indexed = sources.engine.indexed().await?;
     check_not_ahead(sources, &indexed).await?;
     check_last_commits(sources, records, &indexed).await?;
     let compared = tributary_indexer::check::compare(&sources.journal, &sources.lake, &indexed.meet(whole)).await;

@@ -21,6 +21,8 @@ use super::epochs::ClosedEpochs;
 use super::lake_table::{FileSpan, LakeTable, RowTest};
 use super::sources::Sources;
 use crate::error::{Code, QueryError};
+use crate::point::Point;
+use crate::tail::TailRows;
 
 const BATCHES: &str = "batches";
 const BLOBS: &str = "blobs";
@@ -35,7 +37,8 @@ const SETTLEMENT: &str = "settlement";
 #[derive(Debug)]
 pub(crate) struct BaseTables {
     sources: Arc<Sources>,
-    cut: Cut,
+    point: Point,
+    tail: TailRows,
     bounds: CutBounds,
     snapshots: BTreeMap<Table, OnceCell<Arc<Snapshot>>>,
     closed: OnceCell<Arc<ClosedEpochs>>,
@@ -45,17 +48,37 @@ pub(crate) struct BaseTables {
 }
 
 impl BaseTables {
-    /// The tables at `cut`, of which `events`, the snapshot of that table, must hold everything.
-    pub(crate) fn new(sources: Arc<Sources>, cut: Cut, events: Arc<Snapshot>, reader: SessionState) -> Self {
+    /// The tables at a point, of which `events`, the snapshot of that table, and the tail together must hold everything.
+    pub(crate) fn new(sources: Arc<Sources>, at: (Point, TailRows), events: Arc<Snapshot>, reader: SessionState) -> Self {
         let mut snapshots: BTreeMap<Table, OnceCell<_>> = Table::ALL.iter().map(|table| (*table, OnceCell::new())).collect();
         snapshots.insert(Table::Events, OnceCell::new_with(Some(events)));
-        let bounds = CutBounds::of(&cut);
-        Self { sources, cut, bounds, snapshots, closed: OnceCell::new(), blobs: OnceCell::new(), reader }
+        let (point, tail) = at;
+        let bounds = CutBounds::of(&point.cut);
+        Self { sources, point, tail, bounds, snapshots, closed: OnceCell::new(), blobs: OnceCell::new(), reader }
     }
 
     /// The cut.
     pub(crate) fn cut(&self) -> &Cut {
-        &self.cut
+        &self.point.cut
+    }
+
+    /// The last epoch that is seen, 0 for none.
+    ///
+    /// # Errors
+    /// `epoch_not_found` if the point names an epoch that is not closed within its cut.
+    pub(crate) async fn last_epoch(&self) -> Result<i64, QueryError> {
+        let last = self.closed_epochs().await?.last_within(&self.point.cut);
+        match self.point.epoch {
+            Some(named) if named > last => {
+                Err(QueryError::new(Code::EpochNotFound, format!("epoch {named} is not closed within {}", self.point.cut)))
+            }
+            named => Ok(named.unwrap_or(last)),
+        }
+    }
+
+    /// The blob that holds a batch, if its certificate is recorded.
+    pub(crate) async fn blobs(&self) -> Result<&Arc<BlobIndex>, QueryError> {
+        self.blob_index().await
     }
 
     /// The closed epochs when a table of settlement was first named.
@@ -87,7 +110,7 @@ impl BaseTables {
 
     async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
         let read =
-            || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, &self.cut))) };
+            || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, self.cut()))) };
         self.blobs.get_or_try_init(read).await
     }
 
@@ -95,23 +118,27 @@ impl BaseTables {
         let test = if table.is_event_table() {
             RowTest::InCut(self.bounds.clone())
         } else {
-            RowTest::UpToEpoch(self.closed_epochs().await?.last_within(&self.cut))
+            RowTest::UpToEpoch(self.last_epoch().await?)
         };
         let snapshot = self.snapshot(table).await?;
+        let stored = cut_of(snapshot).unwrap_or_default();
         let whole = match &test {
-            RowTest::InCut(_) => cut_of(snapshot).is_some_and(|all| self.cut.is_at_least(&all)),
+            RowTest::InCut(_) => self.cut().is_at_least(&stored),
             // The rows of a later epoch may be there in part: the job writes them before it closes, and may have died on the way.
             RowTest::UpToEpoch(last) => snapshot.versions_of(SETTLEMENT).all(|epoch| epoch <= *last),
             RowTest::All => true,
         };
-        Ok(LakeTable::new(table.schema(), snapshot.files.iter().map(span_of), if whole { RowTest::All } else { test }))
+        // The seam lies where this table's own transactions say, which may be beyond those of `events`.
+        let fresh = if table.is_event_table() { self.tail.of(table, &stored) } else { Vec::new() };
+        let files = snapshot.files.iter().map(span_of);
+        Ok(LakeTable::new(table.schema(), files, if whole { RowTest::All } else { test }).with_fresh(fresh))
     }
 
     async fn provider(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, QueryError> {
         Ok(match name {
             BATCHES => {
                 let blobs = Arc::clone(self.blob_index().await?);
-                Some(Arc::new(BatchesTable::new(Arc::clone(&self.sources.headers), blobs, self.cut.clone())))
+                Some(Arc::new(BatchesTable::new(Arc::clone(&self.sources.headers), blobs, self.cut().clone())))
             }
             BLOBS => Some(Arc::new(blobs::table(Arc::clone(self.blob_index().await?))?)),
             name => match Table::parse(name) {

@@ -48,6 +48,11 @@ impl BlobIndex {
         Self { blobs }
     }
 
+    /// All of them, in order.
+    pub(crate) fn all(&self) -> &[BlobRecord] {
+        &self.blobs
+    }
+
     /// The blob that holds the batch.
     pub(crate) fn blob_of(&self, partition: Partition, seq: Seq) -> Option<&BlobRecord> {
         let after = self.blobs.partition_point(|blob| (blob.partition, blob.first_seq) <= (partition, seq));
@@ -112,7 +117,7 @@ fn rows_of(blobs: &[BlobRecord]) -> Result<RecordBatch> {
 }
 
 /// 0x and the bytes in lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = String::with_capacity(2 + 2 * bytes.len());
     text.push_str("0x");

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, internal_datafusion_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -57,6 +59,7 @@ pub(crate) struct LakeTable {
     test: RowTest,
     inside: Vec<FileSpan>,
     across: Vec<FileSpan>,
+    fresh: Vec<RecordBatch>,
 }
 
 impl LakeTable {
@@ -70,7 +73,12 @@ impl LakeTable {
                 Place::Outside => {}
             }
         }
-        Self { schema, test, inside, across }
+        Self { schema, test, inside, across, fresh: Vec::new() }
+    }
+
+    /// The same with rows that no file holds yet. They are not tested.
+    pub(crate) fn with_fresh(self, fresh: Vec<RecordBatch>) -> Self {
+        Self { fresh, ..self }
     }
 
     /// Reads the files' columns without a test of rows.
@@ -211,6 +219,9 @@ impl TableProvider for LakeTable {
         if !self.across.is_empty() {
             parts.push(self.read_tested(state, &columns)?);
         }
+        if !self.fresh.is_empty() {
+            parts.push(MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.fresh), self.schema(), Some(columns.clone()))?);
+        }
         match parts.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?)))),
             1 => parts.pop().ok_or_else(|| internal_datafusion_err!("one part was counted")),
@@ -220,10 +231,17 @@ impl TableProvider for LakeTable {
 
     fn statistics(&self) -> Option<Statistics> {
         let statistics = self.statistics_of(&self.inside);
-        if self.across.is_empty() {
+        if self.across.is_empty() && self.fresh.is_empty() {
             Some(statistics)
         } else {
-            Some(self.statistics_of(&[self.inside.as_slice(), &self.across].concat()).to_inexact())
+            let mut all = self.statistics_of(&[self.inside.as_slice(), &self.across].concat()).to_inexact();
+            if !self.fresh.is_empty() {
+                // The bounds of the files do not hold for fresh rows.
+                let fresh: usize = self.fresh.iter().map(RecordBatch::num_rows).sum();
+                let rows = all.num_rows.add(&Precision::Inexact(fresh));
+                all = Statistics::new_unknown(&self.schema).with_num_rows(rows);
+            }
+            Some(all)
         }
     }
 }

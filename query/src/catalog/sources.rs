@@ -9,20 +9,24 @@ use tributary_journal::Journal;
 
 use super::batches::Headers;
 use super::epochs::ClosedEpochs;
+use crate::settings::Settings;
+use crate::tail::Tail;
 
 /// The lake, the headers of the journal and the certificates, with what is remembered of them between queries.
 pub(crate) struct Sources {
     pub(crate) lake: Arc<Lake>,
     pub(crate) headers: Arc<Headers>,
+    pub(crate) tail: Tail,
     pub(crate) certificates: Arc<Certificates>,
     /// The closed epochs as last read.
     pub(crate) closed: Mutex<Arc<ClosedEpochs>>,
 }
 
 impl Sources {
-    pub(crate) fn new(lake: Arc<Lake>, journal: Arc<Journal>, certificates: Arc<Certificates>, headers_cache_max: usize) -> Self {
-        let headers = Arc::new(Headers::new(journal, headers_cache_max));
-        Self { lake, headers, certificates, closed: Mutex::default() }
+    pub(crate) fn new(lake: Arc<Lake>, journal: Arc<Journal>, certificates: Arc<Certificates>, settings: &Settings) -> Self {
+        let headers = Arc::new(Headers::new(Arc::clone(&journal), settings.headers_cache_max));
+        let tail = Tail::new(journal, settings.tail_bytes_max);
+        Self { lake, headers, tail, certificates, closed: Mutex::default() }
     }
 }
 

@@ -45,7 +45,7 @@ impl Format {
     ///
     /// # Errors
     /// `duplicate_columns`, `unsupported_type`.
-    pub(crate) fn encoder(self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, QueryError> {
+    pub fn encoder(self, schema: &SchemaRef) -> Result<Box<dyn Encoder>, QueryError> {
         if matches!(self, Format::Json | Format::Ndjson | Format::Parquet) {
             names_differ(schema)?;
         }
@@ -71,7 +71,7 @@ fn names_differ(schema: &SchemaRef) -> Result<(), QueryError> {
 }
 
 /// Writes rows as bytes. What is ready is appended to `out`; some may be held back until `end`.
-pub(crate) trait Encoder: Send {
+pub trait Encoder: Send {
     /// Writes the rows.
     fn rows(&mut self, rows: &RecordBatch, out: &mut Vec<u8>) -> Result<(), QueryError>;
 

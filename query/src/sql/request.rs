@@ -51,7 +51,9 @@ impl Point {
             (Some(epoch), None, None) => Epoch::new(epoch)
                 .map(AsOf::Epoch)
                 .ok_or_else(|| bad(format!("as_of.epoch: {epoch} is no epoch, they count from 1"))),
-            (None, Some(cut), None) => cut.parse().map(AsOf::Cut).map_err(|error| bad(format!("as_of.cut: {error}"))),
+            (None, Some(cut), None) => {
+                cut.parse().map(AsOf::At).map_err(|error: QueryError| bad(format!("as_of.cut: {}", error.message)))
+            }
             (None, None, Some(true)) => Ok(AsOf::Available),
             (None, None, Some(false)) => Err(bad("as_of.available: only true is taken; leave as_of out for the head".to_owned())),
             _ => Err(bad("as_of: give exactly one of epoch, cut and available".to_owned())),
@@ -70,7 +72,7 @@ mod tests {
             (r#"{"query":"q"}"#, AsOf::Head),
             (r#"{"query":"q","as_of":null,"params":null}"#, AsOf::Head),
             (r#"{"query":"q","as_of":{"epoch":3}}"#, AsOf::Epoch(Epoch::new(3).unwrap())),
-            (r#"{"query":"q","as_of":{"cut":"0:12,1:7"}}"#, AsOf::Cut("0:12,1:7".parse().unwrap())),
+            (r#"{"query":"q","as_of":{"cut":"0:12,1:7"}}"#, AsOf::At("0:12,1:7".parse().unwrap())),
             (r#"{"query":"q","as_of":{"available":true}}"#, AsOf::Available),
         ] {
             assert_eq!(Request::parse(body.as_bytes()).unwrap().as_of, as_of, "{body}");

@@ -19,24 +19,24 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount, SystemClock, Tim
 use tributary_schemas::protobuf;
 use tributary_schemas::units::{Hash, Name};
 
-use crate::sql::Format;
-use crate::{Engine, Settings};
+use tributary_query::sql::Format;
+use tributary_query::{Engine, Settings};
 
-pub(super) struct World {
-    pub(super) folder: TempDir,
-    pub(super) store: Arc<dyn ObjectStore>,
-    pub(super) journal: Arc<Journal>,
-    pub(super) lake: Arc<Lake>,
-    pub(super) indexer: Arc<Indexer>,
-    pub(super) engine: Arc<Engine>,
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) lake: Arc<Lake>,
+    pub(crate) indexer: Arc<Indexer>,
+    pub(crate) engine: Arc<Engine>,
 }
 
 impl World {
-    pub(super) async fn new(partitions: u32) -> Self {
+    pub(crate) async fn new(partitions: u32) -> Self {
         Self::with(partitions, Settings { threads: 2, ..Settings::default() }).await
     }
 
-    pub(super) async fn with(partitions: u32, settings: Settings) -> Self {
+    pub(crate) async fn with(partitions: u32, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = LocalStore::open(folder.path()).unwrap();
         let clock = Arc::new(SystemClock);
@@ -51,7 +51,7 @@ impl World {
     }
 
     /// Seals the events, in batches of at most `size`, each in the partition of its key.
-    pub(super) async fn seal(&self, events: impl IntoIterator<Item = Event>, size: usize) {
+    pub(crate) async fn seal(&self, events: impl IntoIterator<Item = Event>, size: usize) {
         let count = self.journal.genesis().partitions;
         let mut by_partition: BTreeMap<Partition, Vec<Event>> = BTreeMap::new();
         for event in events {
@@ -82,14 +82,14 @@ impl World {
     }
 
     /// Seals in batches of three, and indexes.
-    pub(super) async fn add(&self, events: impl IntoIterator<Item = Event>) -> Cut {
+    pub(crate) async fn add(&self, events: impl IntoIterator<Item = Event>) -> Cut {
         self.seal(events, 3).await;
         self.indexer.index_available().await.unwrap();
         self.engine.head().await.unwrap()
     }
 
     /// Certifies everything sealed.
-    pub(super) async fn publish(&self) {
+    pub(crate) async fn publish(&self) {
         let client = Arc::new(LocalDa::new(Arc::clone(&self.store), Arc::new(SystemClock)));
         let settings = tributary_da::Settings::default();
         let publisher =
@@ -98,25 +98,25 @@ impl World {
     }
 
     /// The rows of a query at the head.
-    pub(super) async fn ask(&self, sql: &str) -> Vec<Value> {
+    pub(crate) async fn ask(&self, sql: &str) -> Vec<Value> {
         let cut = self.engine.head().await.unwrap();
         self.ask_at(&cut, sql).await
     }
 
     /// The rows of a query at a cut.
-    pub(super) async fn ask_at(&self, cut: &Cut, sql: &str) -> Vec<Value> {
+    pub(crate) async fn ask_at(&self, cut: &Cut, sql: &str) -> Vec<Value> {
         let session = self.engine.session(cut).await.unwrap();
         let rows = session.collect(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
         objects(&rows)
     }
 
     /// The first column of a query at the head, as texts.
-    pub(super) async fn column(&self, sql: &str) -> Vec<String> {
+    pub(crate) async fn column(&self, sql: &str) -> Vec<String> {
         texts(&self.ask(sql).await)
     }
 }
 
-pub(super) fn texts(rows: &[Value]) -> Vec<String> {
+pub(crate) fn texts(rows: &[Value]) -> Vec<String> {
     let first = |row: &Value| match row.as_object().unwrap().values().next().unwrap() {
         Value::String(text) => text.clone(),
         other => other.to_string(),
@@ -124,7 +124,7 @@ pub(super) fn texts(rows: &[Value]) -> Vec<String> {
     rows.iter().map(first).collect()
 }
 
-pub(super) fn objects(rows: &[RecordBatch]) -> Vec<Value> {
+pub(crate) fn objects(rows: &[RecordBatch]) -> Vec<Value> {
     let Some(first) = rows.first() else { return Vec::new() };
     let mut encoder = Format::Json.encoder(&first.schema()).unwrap();
     let mut out = Vec::new();
@@ -136,7 +136,7 @@ pub(super) fn objects(rows: &[RecordBatch]) -> Vec<Value> {
 }
 
 /// An event of the type, with this id and data, from the producer.
-pub(super) fn event(kind: &str, id: &str, producer: &str, data: Value) -> Event {
+pub(crate) fn event(kind: &str, id: &str, producer: &str, data: Value) -> Event {
     let cloud_event = json!({
         "specversion": "1.0", "id": id, "source": "/test", "type": format!("tributary.{kind}.v1"),
         "time": "2026-10-01T00:00:00Z", "data": data,
@@ -144,7 +144,7 @@ pub(super) fn event(kind: &str, id: &str, producer: &str, data: Value) -> Event 
     recorded(cloud_event.to_string().as_bytes(), producer)
 }
 
-pub(super) fn recorded(json: &[u8], producer: &str) -> Event {
+pub(crate) fn recorded(json: &[u8], producer: &str) -> Event {
     Event {
         draft: cloudevents::parse(json).unwrap(),
         producer: Name::parse(producer).unwrap(),
@@ -152,11 +152,11 @@ pub(super) fn recorded(json: &[u8], producer: &str) -> Event {
     }
 }
 
-pub(super) fn address(n: u64) -> String {
+pub(crate) fn address(n: u64) -> String {
     format!("0x{n:040x}")
 }
 
-pub(super) fn inference(id: &str, producer: &str, fee: &str) -> Event {
+pub(crate) fn inference(id: &str, producer: &str, fee: &str) -> Event {
     let hash = format!("0x{}", "ab".repeat(32));
     let data = json!({
         "inference_id": id, "model_id": "m", "node": address(1), "requester": address(2), "input_hash": hash, "output_hash": hash,
@@ -166,19 +166,19 @@ pub(super) fn inference(id: &str, producer: &str, fee: &str) -> Event {
     event("inference.completed", &event_id, producer, data)
 }
 
-pub(super) fn attribution(event_id: &str, inference: &str, producer: &str, entries: &[(&str, u64)]) -> Event {
+pub(crate) fn attribution(event_id: &str, inference: &str, producer: &str, entries: &[(&str, u64)]) -> Event {
     let entries: Vec<Value> = entries.iter().map(|(c, w)| json!({"contribution_id": c, "weight": w})).collect();
     let data = json!({"inference_id": inference, "method": "suffix_match", "entries": entries});
     event("attribution.traced", event_id, producer, data)
 }
 
 /// The folder of the recorded flywheel.
-pub(super) fn flywheel_folder() -> PathBuf {
+pub(crate) fn flywheel_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../examples/flywheel")
 }
 
 /// All events of an epoch's file of the flywheel.
-pub(super) fn flywheel(epoch: u32) -> Vec<Event> {
+pub(crate) fn flywheel(epoch: u32) -> Vec<Event> {
     let file = std::fs::read(flywheel_folder().join(format!("epoch-{epoch}.ndjson.zst"))).unwrap();
     let lines = zstd::decode_all(file.as_slice()).unwrap();
     lines.split(|b| *b == b'\n').filter(|line| !line.is_empty()).map(|line| recorded(line, "dev")).collect()

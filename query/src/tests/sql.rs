@@ -81,9 +81,9 @@ async fn batches_and_blobs_say_where_events_lie() {
     let world = World::new(2).await;
     world.add((0..10).map(|i| inference(&format!("a{i}"), "dev", "5"))).await;
     assert_eq!(world.ask("SELECT count(*) AS n FROM batches WHERE blob_id IS NOT NULL").await, [json!({"n": 0})]);
-    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), Cut::empty());
+    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), Cut::empty().into());
     world.publish().await;
-    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), world.engine.head().await.unwrap());
+    assert_eq!(world.engine.resolve(&AsOf::Available).await.unwrap(), world.engine.head().await.unwrap().into());
     let sum = world.ask("SELECT CAST(sum(events) AS BIGINT) AS n, count(*) = count(blob_id) AS certified FROM batches").await;
     assert_eq!(sum, [json!({"n": 10, "certified": true})]);
     let joined = "SELECT count(*) AS n FROM batches b JOIN blobs l ON b.blob_id = l.blob_id AND b.partition = l.partition \

@@ -13,7 +13,7 @@ use crate::{SettlementError, Silent, rebuild_from_journal};
 
 /// All rows of a table, as sorted text.
 async fn rows(stack: &Stack, table: Table) -> Vec<String> {
-    let head = stack.engine.head().await.unwrap();
+    let head = stack.engine.indexed().await.unwrap();
     let session = stack.engine.session_unlimited(&head).await.unwrap();
     let batches = session.collect(&format!("SELECT * FROM {}", table.name())).await.unwrap();
     let text = pretty_format_batches(&batches).unwrap().to_string();

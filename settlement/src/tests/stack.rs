@@ -162,7 +162,7 @@ impl Stack {
 
     /// What the tables say of an epoch, as any reader sees them.
     pub async fn outcome(&self, epoch: Epoch) -> Expected {
-        let head = self.engine.head().await.unwrap();
+        let head = self.engine.indexed().await.unwrap();
         let session = self.engine.session_unlimited(&head).await.unwrap();
         let row: EpochRow = crate::epoch::read_row(&session, epoch).await.unwrap().unwrap();
         let (mut rewards, mut cumulative) = (BTreeMap::new(), BTreeMap::new());
@@ -194,7 +194,7 @@ impl Stack {
     }
 
     pub async fn count(&self, table: &str) -> i64 {
-        let head = self.engine.head().await.unwrap();
+        let head = self.engine.indexed().await.unwrap();
         let session = self.engine.session_unlimited(&head).await.unwrap();
         let answer = session.collect(&format!("SELECT count(*) AS n FROM {table}")).await.unwrap();
         Columns(&answer[0]).integers("n").unwrap().value(0)

@@ -100,7 +100,7 @@ async fn find(sources: &Sources, query: &EventQuery) -> Result<Place, Settlement
         sql += &format!(" AND key = {}", quoted(key));
     }
     sql += " ORDER BY type, key, _partition, _seq, _ordinal";
-    let head = sources.engine.head().await?;
+    let head = sources.engine.indexed().await?;
     let mut found: Vec<(String, String, Place)> = Vec::new();
     for batch in sources.engine.session_unlimited(&head).await?.collect(&sql).await? {
         found.extend(read_places(Columns(&batch))?);

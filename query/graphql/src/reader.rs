@@ -1,0 +1,189 @@
+//! What a request reads from: one point of the record throughout, and others only where its text names them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arrow::record_batch::RecordBatch;
+use async_graphql::Context;
+use tokio::sync::{Mutex, OnceCell};
+use tributary_schemas::ids::{Partition, Seq};
+
+use super::as_of::AsOfInput;
+use super::batches::{Batches, OpenBatch};
+use super::settings::Settings;
+use super::waves::{Load, Waves};
+use tributary_query::engine::{AsOf, Engine, Session};
+use tributary_query::error::QueryError;
+use tributary_query::point::Point;
+use tributary_query::sql_text::SqlText;
+
+/// What all readers of a request share.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) waves: Arc<Waves>,
+    batches: Arc<Batches>,
+    version: String,
+    plans: AtomicU64,
+    moving: AtomicBool,
+    at_head: AtomicBool,
+}
+
+/// One request and its readers.
+pub(crate) struct Request {
+    shared: Arc<Shared>,
+    head: OnceCell<Arc<Reader>>,
+    readers: Mutex<HashMap<Point, Arc<Reader>>>,
+}
+
+impl Request {
+    pub(crate) fn new(engine: Arc<Engine>, batches: Arc<Batches>, settings: &Settings) -> Self {
+        let shared = Shared {
+            engine,
+            waves: Arc::default(),
+            batches,
+            version: settings.version.clone(),
+            plans: AtomicU64::new(0),
+            moving: AtomicBool::new(false),
+            at_head: AtomicBool::new(false),
+        };
+        Self { shared: Arc::new(shared), head: OnceCell::new(), readers: Mutex::default() }
+    }
+
+    /// The request that a field belongs to.
+    pub(crate) fn of<'c>(context: &'c Context<'_>) -> &'c Self {
+        context.data_unchecked::<Arc<Self>>()
+    }
+
+    pub(crate) fn waves(&self) -> &Arc<Waves> {
+        &self.shared.waves
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+
+    pub(crate) fn batches(&self) -> &Batches {
+        &self.shared.batches
+    }
+
+    /// Queries planned so far.
+    pub(crate) fn plans(&self) -> u64 {
+        self.shared.plans.load(Ordering::Relaxed)
+    }
+
+    /// Whether the answer so far can never be another: every part of it is of a point that the text names, and no part is of
+    /// what changes at a point, such as finality.
+    pub(crate) fn is_fixed(&self) -> bool {
+        !self.shared.moving.load(Ordering::Relaxed) && !self.shared.at_head.load(Ordering::Relaxed)
+    }
+
+    /// The reader at the head. The head is looked up once in a request.
+    pub(crate) async fn head(&self) -> Result<Arc<Reader>, QueryError> {
+        self.shared.at_head.store(true, Ordering::Relaxed);
+        let open = || async {
+            let session = self.shared.engine.session_at_head().await?.sharing()?;
+            Ok::<_, QueryError>(self.keep(session).await?.1)
+        };
+        self.head.get_or_try_init(open).await.map(Arc::clone)
+    }
+
+    /// A reader at the head of this moment, for one answer of a subscription.
+    pub(crate) async fn fresh(&self) -> Result<Arc<Reader>, QueryError> {
+        let session = self.shared.engine.session_at_head().await?.sharing()?;
+        let point = session.point().await?;
+        Ok(Arc::new(Reader { shared: Arc::clone(&self.shared), session, point }))
+    }
+
+    /// The reader at a point that the text names, or at the head.
+    pub(crate) async fn at(&self, as_of: Option<&AsOfInput>) -> Result<Arc<Reader>, QueryError> {
+        match as_of.map(AsOfInput::parse).transpose()? {
+            None | Some(AsOf::Head) => self.head().await,
+            Some(named) => {
+                if matches!(named, AsOf::Available | AsOf::At(Point { epoch: None, .. })) {
+                    self.shared.moving.store(true, Ordering::Relaxed);
+                }
+                self.at_point(&self.shared.engine.resolve(&named).await?).await
+            }
+        }
+    }
+
+    /// The reader at a point.
+    pub(crate) async fn at_point(&self, point: &Point) -> Result<Arc<Reader>, QueryError> {
+        if let Some(reader) = self.readers.lock().await.get(point) {
+            return Ok(Arc::clone(reader));
+        }
+        let session = self.shared.engine.session(point.clone()).await?;
+        // Memory is shared by all that a request reads, at whatever points.
+        let other = self.readers.lock().await.values().next().cloned();
+        let session = match other {
+            Some(other) => session.sharing_with(&other.session),
+            None => session.sharing()?,
+        };
+        let (exact, reader) = self.keep(session).await?;
+        if exact != *point {
+            self.readers.lock().await.insert(point.clone(), Arc::clone(&reader));
+        }
+        Ok(reader)
+    }
+
+    async fn keep(&self, session: Session) -> Result<(Point, Arc<Reader>), QueryError> {
+        let point = session.point().await?;
+        let reader = Arc::new(Reader { shared: Arc::clone(&self.shared), session, point: point.clone() });
+        let mut readers = self.readers.lock().await;
+        Ok((point.clone(), Arc::clone(readers.entry(point).or_insert(reader))))
+    }
+}
+
+/// Reads at one point.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    session: Session,
+    point: Point,
+}
+
+impl Reader {
+    /// The point: a cut and the last epoch seen.
+    pub(crate) fn point(&self) -> &Point {
+        &self.point
+    }
+
+    /// The last epoch seen, 0 for none.
+    pub(crate) fn epoch(&self) -> i64 {
+        self.point.epoch.unwrap_or(0)
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.shared.engine
+    }
+
+    /// What the server calls its version.
+    pub(crate) fn version(&self) -> &str {
+        &self.shared.version
+    }
+
+    pub(crate) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Says that the answer has a part that changes at a point.
+    pub(crate) fn note_moving(&self) {
+        self.shared.moving.store(true, Ordering::Relaxed);
+    }
+
+    /// The rows of a query.
+    pub(crate) async fn ask(&self, query: SqlText) -> Result<Vec<RecordBatch>, QueryError> {
+        self.shared.plans.fetch_add(1, Ordering::Relaxed);
+        self.session.ask(query).await
+    }
+
+    /// The value of a key, loaded with the others that the request waits for.
+    pub(crate) async fn get<K: Load>(self: &Arc<Self>, key: K) -> Result<Option<K::Value>, QueryError> {
+        self.shared.waves.get(self, key).await
+    }
+
+    /// A sealed batch of the cut, opened.
+    pub(crate) async fn batch(&self, partition: Partition, seq: Seq) -> Result<Arc<OpenBatch>, QueryError> {
+        self.shared.batches.open(partition, seq).await
+    }
+}

@@ -1,0 +1,244 @@
+//! From the text of a request to its answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::parser::types::{ExecutableDocument, OperationType};
+use async_graphql::{EmptyMutation, PathSegment, Response, ServerError, Variables};
+use futures::{Stream, StreamExt};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::batches::Batches;
+use super::document::{self, Shape};
+use super::metrics::Metrics;
+use super::query_root::Query;
+use super::reader::Request;
+use super::settings::Settings;
+use super::subscription::Subscription;
+use super::waves::Driver;
+use tributary_query::cache::Cache;
+use tributary_query::engine::Engine;
+use tributary_query::error::{Code, QueryError};
+use tributary_query::limits::{Admission, Place};
+
+pub(crate) type Schema = async_graphql::Schema<Query, EmptyMutation, Subscription>;
+
+/// The schema with nothing in it that runs.
+pub(crate) fn schema() -> Schema {
+    Schema::build(Query, EmptyMutation, Subscription).register_output_type::<super::query_root::Node>().finish()
+}
+
+/// A request as clients send it, in whatever transport.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Ask {
+    pub(crate) query: Option<String>,
+    pub(crate) operation_name: Option<String>,
+    pub(crate) variables: Map<String, Value>,
+    pub(crate) extensions: Map<String, Value>,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    /// `data`, `errors` and `extensions`.
+    pub(crate) body: Value,
+    /// Why the request was not run at all.
+    pub(crate) refused: Option<QueryError>,
+    /// Whether the same request will never get another answer.
+    pub(crate) fixed: bool,
+    /// Queries planned for it.
+    pub(crate) plans: u64,
+}
+
+/// A request that passed all checks.
+pub(crate) struct Checked {
+    document: ExecutableDocument,
+    operation_name: Option<String>,
+    variables: Variables,
+    /// What kind of operation it is.
+    pub(crate) kind: OperationType,
+}
+
+/// Answers GraphQL requests.
+pub struct Graphql {
+    pub(crate) engine: Arc<Engine>,
+    batches: Arc<Batches>,
+    metrics: Metrics,
+    schema: Schema,
+    shape: Shape,
+    admission: Admission,
+    persisted: Cache<[u8; 32], Arc<str>>,
+    /// Places for clients that follow subscriptions.
+    pub(crate) subscribers: Arc<Semaphore>,
+    pub(crate) settings: Settings,
+}
+
+impl Graphql {
+    /// An interface over the engine.
+    pub fn new(engine: Arc<Engine>, settings: Settings) -> Arc<Self> {
+        let schema = schema();
+        let metrics = engine.metrics().clone();
+        let batches = Batches::new(Arc::clone(engine.journal()), settings.batches_cache_max);
+        Arc::new(Self {
+            batches: Arc::new(batches),
+            metrics: Metrics::default(),
+            shape: Shape::of(&schema.sdl()),
+            schema,
+            admission: Admission::with(settings.requests_max, settings.requests_waiting_max, metrics),
+            subscribers: Arc::new(Semaphore::new(settings.subscribers_max.min(Semaphore::MAX_PERMITS))),
+            persisted: Cache::new(settings.persisted_max),
+            engine,
+            settings,
+        })
+    }
+
+    /// The metrics, to be registered.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    fn request(&self) -> Arc<Request> {
+        Arc::new(Request::new(Arc::clone(&self.engine), Arc::clone(&self.batches), &self.settings))
+    }
+
+    /// Judges a request without running it.
+    ///
+    /// # Errors
+    /// Those of the document, and `persisted_query_not_found`.
+    pub(crate) fn check(&self, ask: Ask) -> Result<Checked, QueryError> {
+        let text = self.text_of(&ask)?;
+        let document = document::parse(&text, &self.settings)?;
+        let variables = Variables::from_json(Value::Object(ask.variables));
+        let operation = document::operation(&document, ask.operation_name.as_deref())?;
+        document::check(&self.shape, &self.settings, (&document, operation), &variables)?;
+        let kind = operation.ty;
+        Ok(Checked { document, operation_name: ask.operation_name, variables, kind })
+    }
+
+    /// The document, which the request may name by its hash.
+    fn text_of(&self, ask: &Ask) -> Result<Arc<str>, QueryError> {
+        let Some(persisted) = ask.extensions.get("persistedQuery") else {
+            let missing = || QueryError::new(Code::BadGraphqlRequest, "`query` is missing");
+            return ask.query.as_deref().map(Arc::from).ok_or_else(missing);
+        };
+        let bad = |message: &str| QueryError::new(Code::BadGraphqlRequest, format!("extensions.persistedQuery: {message}"));
+        if persisted.get("version").and_then(Value::as_u64) != Some(1) {
+            return Err(bad("version 1 is taken"));
+        }
+        let hash = persisted.get("sha256Hash").and_then(Value::as_str).and_then(digest_of);
+        let hash = hash.ok_or_else(|| bad("sha256Hash is 64 hexadecimal digits"))?;
+        let Some(text) = &ask.query else {
+            let missing = || QueryError::new(Code::PersistedQueryNotFound, "PersistedQueryNotFound");
+            return self.persisted.get(&hash).ok_or_else(missing);
+        };
+        if <[u8; 32]>::from(Sha256::digest(text)) != hash {
+            return Err(bad("sha256Hash is not that of the query"));
+        }
+        let text: Arc<str> = text.as_str().into();
+        if text.len() <= self.settings.document_bytes_max {
+            self.persisted.put(hash, Arc::clone(&text), 1);
+        }
+        Ok(text)
+    }
+
+    /// Runs a query.
+    pub(crate) async fn run(&self, checked: Checked) -> Answer {
+        let deadline = Instant::now() + self.settings.request_timeout;
+        let _place: Place = match self.admission.admit(Some(deadline)).await {
+            Ok(place) => place,
+            Err(error) => return Answer::refused(error),
+        };
+        let request = self.request();
+        let run = Driver::new(Arc::clone(request.waves())).run(self.schema.execute(prepared(checked, &request)));
+        let Ok(response) = tokio::time::timeout_at(deadline, run).await else {
+            let limit: Duration = self.settings.request_timeout;
+            return Answer::refused(QueryError::new(Code::Timeout, format!("the request took longer than {limit:?}")));
+        };
+        let fixed = response.errors.is_empty() && request.is_fixed();
+        #[allow(clippy::cast_precision_loss)] // a few
+        self.metrics.plans.observe(request.plans() as f64);
+        Answer { fixed, plans: request.plans(), ..Answer::of(response) }
+    }
+
+    /// Runs a subscription; its answers come until it or its reader ends.
+    pub(crate) fn follow(&self, checked: Checked) -> impl Stream<Item = Answer> + Send + use<> {
+        let request = self.request();
+        let answers = self.schema.execute_stream(prepared(checked, &request));
+        Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers)).map(Answer::of)
+    }
+}
+
+fn prepared(checked: Checked, request: &Arc<Request>) -> async_graphql::Request {
+    let mut prepared = async_graphql::Request::new("").variables(checked.variables).data(Arc::clone(request));
+    if let Some(name) = checked.operation_name {
+        prepared = prepared.operation_name(name);
+    }
+    prepared.set_parsed_query(checked.document);
+    prepared
+}
+
+fn digest_of(hex: &str) -> Option<[u8; 32]> {
+    let mut digest = [0; 32];
+    if hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (byte, pair) in digest.iter_mut().zip(hex.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(digest)
+}
+
+impl Answer {
+    /// Nothing was run.
+    pub(crate) fn refused(error: QueryError) -> Self {
+        let body = json!({ "errors": [own_error(&error)] });
+        Self { body, refused: Some(error), fixed: false, plans: 0 }
+    }
+
+    fn of(response: Response) -> Self {
+        let errors: Vec<Value> = response.errors.iter().map(error).collect();
+        // What fails before anything is run has no place in the answer.
+        let unrun = !errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty());
+        if unrun && response.data == async_graphql::Value::Null {
+            let first = &response.errors[0];
+            let refused = first.source::<QueryError>().cloned();
+            let refused = refused.unwrap_or_else(|| QueryError::new(Code::BadGraphql, first.message.clone()));
+            return Self { body: json!({ "errors": errors }), refused: Some(refused), fixed: false, plans: 0 };
+        }
+        let data = response.data.into_json().unwrap_or(Value::Null);
+        let body = if errors.is_empty() { json!({ "data": data }) } else { json!({ "data": data, "errors": errors }) };
+        Self { body, refused: None, fixed: false, plans: 0 }
+    }
+}
+
+/// An error of ours as clients see it.
+pub(crate) fn own_error(error: &QueryError) -> Value {
+    // The protocol of persisted queries has its own word.
+    let code = if error.code == Code::PersistedQueryNotFound { "PERSISTED_QUERY_NOT_FOUND" } else { error.code.as_str() };
+    json!({ "message": error.message, "extensions": { "code": code } })
+}
+
+/// An error of a field, or of validation.
+fn error(error: &ServerError) -> Value {
+    let mut shown = match error.source::<QueryError>() {
+        Some(own) => own_error(own),
+        None => {
+            let code = if error.path.is_empty() { Code::BadGraphql } else { Code::BadInput };
+            json!({ "message": error.message, "extensions": { "code": code.as_str() } })
+        }
+    };
+    if !error.locations.is_empty() {
+        let place = |at: &async_graphql::Pos| json!({ "line": at.line, "column": at.column });
+        shown["locations"] = error.locations.iter().map(place).collect();
+    }
+    if !error.path.is_empty() {
+        let segment = |segment: &PathSegment| match segment {
+            PathSegment::Field(name) => json!(name),
+            PathSegment::Index(at) => json!(at),
+        };
+        shown["path"] = error.path.iter().map(segment).collect();
+    }
+    shown
+}

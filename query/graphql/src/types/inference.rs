@@ -1,0 +1,495 @@
+//! Inferences, their attributions and feedback.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::{Context, Enum, ID, InputObject, Object};
+use tributary_schemas::event::EventType;
+use tributary_schemas::units;
+
+use super::super::connection::{Connection, Listed};
+use super::super::entity::{Entity, find, find_all};
+use super::super::filters::{
+    AddressFilter, All, BooleanFilter, HashFilter, LongFilter, OrderDirection, StringFilter, TimeFilter, WeiFilter, Where, combine,
+};
+use super::super::global_id::GlobalId;
+use super::super::listing::{KeyType, Listing, SortKey};
+use super::super::page::PageArgs;
+use super::super::reader::{Reader, Request};
+use super::super::rows::{Row, rows};
+use super::super::scalars::{DateTime, Hash, Long, Wei};
+use super::super::waves::Load;
+use super::account::Account;
+use super::agent::Agent;
+use super::contribution::{Contribution, score};
+use super::event::{Event, PLACE_ORDER};
+use super::finality::{Finality, finality_of_inference};
+use super::model::Model;
+use super::pathway::{PathwayDirection, PathwayStep, pathway};
+use super::reward::{self, RewardLine};
+use tributary_query::error::QueryError;
+use tributary_query::sql_text::{SqlText, text};
+use tributary_query::views;
+
+/// One answer of a model.
+#[derive(Clone)]
+pub struct Inference {
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) inference_id: String,
+    model_id: String,
+    node: units::Address,
+    requester: units::Address,
+    agent_id: Option<String>,
+    pub(crate) parents: Vec<String>,
+    input_hash: units::Hash,
+    output_hash: units::Hash,
+    input_tokens: i64,
+    output_tokens: i64,
+    latency_us: i64,
+    fee: u128,
+    event: Event,
+}
+
+impl Listed for Inference {
+    const NAME: &'static str = "Inference";
+
+    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
+        let inference_id = row.text("inference_id")?;
+        Ok(Self {
+            reader: Arc::clone(reader),
+            model_id: row.text("model_id")?,
+            node: row.address("node")?,
+            requester: row.address("requester")?,
+            agent_id: row.maybe_text("agent_id")?,
+            parents: row.texts("parents")?,
+            input_hash: row.hash("input_hash")?,
+            output_hash: row.hash("output_hash")?,
+            input_tokens: row.long("input_tokens")?,
+            output_tokens: row.long("output_tokens")?,
+            latency_us: row.long("latency_us")?,
+            fee: row.wei("fee")?,
+            event: Event::of_row(reader, row, (EventType::InferenceCompleted, inference_id.clone()))?,
+            inference_id,
+        })
+    }
+}
+
+impl Entity for Inference {
+    const FROM: &'static str = "effective_inferences r";
+    const COLUMNS: &'static str = "r.inference_id, r.model_id, r.node, r.requester, r.agent_id, r.parents, r.input_hash, \
+        r.output_hash, r.input_tokens, r.output_tokens, r.latency_us, r.fee, r.event_id, r.source, r.producer, r.event_time, \
+        r.accepted_at, r._partition, r._seq, r._ordinal";
+    const ID: &'static str = "r.inference_id";
+    const LIST: &'static str = "inferences";
+
+    fn own_id(&self) -> &str {
+        &self.inference_id
+    }
+}
+
+#[Object]
+impl Inference {
+    pub(crate) async fn id(&self) -> ID {
+        GlobalId::Inference(self.inference_id.clone()).encode()
+    }
+
+    async fn inference_id(&self) -> &str {
+        &self.inference_id
+    }
+
+    async fn model(&self) -> Result<Option<Model>, QueryError> {
+        find(&self.reader, &self.model_id).await
+    }
+
+    async fn model_id(&self) -> &str {
+        &self.model_id
+    }
+
+    async fn node(&self) -> Account {
+        Account::new(&self.reader, self.node)
+    }
+
+    async fn requester(&self) -> Account {
+        Account::new(&self.reader, self.requester)
+    }
+
+    async fn agent(&self) -> Option<Agent> {
+        self.agent_id.as_ref().map(|id| Agent::new(&self.reader, id))
+    }
+
+    async fn input_hash(&self) -> Hash {
+        Hash(self.input_hash)
+    }
+
+    async fn output_hash(&self) -> Hash {
+        Hash(self.output_hash)
+    }
+
+    async fn input_tokens(&self) -> Long {
+        Long(self.input_tokens)
+    }
+
+    async fn output_tokens(&self) -> Long {
+        Long(self.output_tokens)
+    }
+
+    async fn latency_micros(&self) -> Long {
+        Long(self.latency_us)
+    }
+
+    async fn fee(&self) -> Wei {
+        Wei(self.fee)
+    }
+
+    async fn at(&self) -> DateTime {
+        DateTime(self.event.time)
+    }
+
+    /// The attribution that counts: the first of its own node or of a tracer
+    async fn attribution(&self) -> Result<Option<Attribution>, QueryError> {
+        self.reader.get(AttributionOf(self.inference_id.clone())).await
+    }
+
+    /// In the order of the record
+    async fn feedback(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Feedback>, QueryError> {
+        let list = (Feedback::listing(), Some(text(&self.inference_id)));
+        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
+    }
+
+    /// The recorded ones among the inferences whose output it used
+    async fn parents(&self) -> Result<Vec<Inference>, QueryError> {
+        find_all(&self.reader, &self.parents).await
+    }
+
+    async fn children(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<Inference>, QueryError> {
+        let from = SqlText::new(format!("{CHILDREN} p JOIN effective_inferences r ON r.inference_id = p.inference_id"));
+        let listing = Listing { from, owner: Some("p.item"), ..Inference::listing() };
+        let list = (listing, Some(text(&self.inference_id)));
+        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
+    }
+
+    /// The inferences that this one grew out of (ancestors) or into (descendants), breadth first; depth at most 32, limit at most 5000.
+    async fn pathway(
+        &self,
+        #[graphql(default_with = "Some(PathwayDirection::Ancestors)")] direction: Option<PathwayDirection>,
+        #[graphql(default = 8)] depth: Option<i32>,
+        #[graphql(default = 500)] limit: Option<i32>,
+    ) -> Result<Vec<PathwayStep>, QueryError> {
+        let direction = direction.unwrap_or(PathwayDirection::Ancestors);
+        pathway(self, direction, depth.unwrap_or(8), limit.unwrap_or(500)).await
+    }
+
+    async fn rewards(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<RewardLine>, QueryError> {
+        let list = (reward::lines("r.inference_id"), Some(text(&self.inference_id)));
+        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
+    }
+
+    async fn finality(&self) -> Result<Finality, QueryError> {
+        finality_of_inference(&self.reader, &self.inference_id, self.event.place).await
+    }
+
+    async fn event(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// Which inference (`inference_id`) used the output of which (`item`).
+pub(crate) const CHILDREN: &str = "(SELECT DISTINCT inference_id, unnest(parents) AS item FROM effective_inferences)";
+
+/// How much each contribution weighed in an inference.
+#[derive(Clone)]
+pub struct Attribution {
+    reader: Arc<Reader>,
+    inference_id: String,
+    method: String,
+    event: Event,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct AttributionOf(String);
+
+impl Load for AttributionOf {
+    type Value = Attribution;
+
+    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Attribution>, QueryError> {
+        let mut query = SqlText::new(
+            "SELECT DISTINCT r.inference_id, r.method, r.event_id, r.source, r.producer, r.event_time, r.accepted_at, \
+             r._partition, r._seq, r._ordinal FROM effective_attributions r WHERE r.inference_id IN (",
+        );
+        query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
+        let found = reader.ask(query).await?;
+        let attribution = |row: Row<'_>| -> Result<(Self, Attribution), QueryError> {
+            let inference_id = row.text("inference_id")?;
+            let event = Event::of_row(&reader, row, (EventType::AttributionTraced, inference_id.clone()))?;
+            let key = Self(inference_id.clone());
+            Ok((key, Attribution { reader: Arc::clone(&reader), inference_id, method: row.text("method")?, event }))
+        };
+        rows(&found).map(attribution).collect()
+    }
+}
+
+#[Object]
+impl Attribution {
+    async fn method(&self) -> &str {
+        &self.method
+    }
+
+    async fn at(&self) -> DateTime {
+        DateTime(self.event.time)
+    }
+
+    /// By contribution id
+    async fn entries(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Connection<AttributionEntry>, QueryError> {
+        let listing = Listing {
+            owner: Some("r.inference_id"),
+            order: vec![SortKey::new("r.contribution_id", KeyType::Text)],
+            ..AttributionEntry::listing()
+        };
+        let list = (listing, Some(text(&self.inference_id)));
+        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
+    }
+
+    async fn event(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// What one contribution weighed in one inference.
+#[derive(Clone)]
+pub struct AttributionEntry {
+    reader: Arc<Reader>,
+    inference_id: String,
+    contribution_id: String,
+    weight: i64,
+}
+
+impl Listed for AttributionEntry {
+    const NAME: &'static str = "AttributionEntry";
+
+    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
+        Ok(Self {
+            reader: Arc::clone(reader),
+            inference_id: row.text("inference_id")?,
+            contribution_id: row.text("contribution_id")?,
+            weight: row.long("weight")?,
+        })
+    }
+}
+
+impl AttributionEntry {
+    /// Entries that count; whose they are and their order are still open.
+    pub(crate) fn listing() -> Listing {
+        Listing {
+            name: "entries",
+            columns: "r.inference_id, r.contribution_id, r.weight",
+            from: SqlText::new("effective_attributions r"),
+            filters: Vec::new(),
+            owner: None,
+            order: Vec::new(),
+        }
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct WeightOf(String);
+
+impl Load for WeightOf {
+    type Value = i64;
+
+    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, i64>, QueryError> {
+        let mut query = SqlText::new(
+            "SELECT r.inference_id, sum(r.weight) AS weight FROM effective_attributions r WHERE r.inference_id IN (",
+        );
+        query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY r.inference_id");
+        let found = reader.ask(query).await?;
+        rows(&found).map(|row| Ok((Self(row.text("inference_id")?), row.long("weight")?))).collect()
+    }
+}
+
+#[Object]
+impl AttributionEntry {
+    async fn contribution(&self) -> Result<Option<Contribution>, QueryError> {
+        find(&self.reader, &self.contribution_id).await
+    }
+
+    async fn contribution_id(&self) -> &str {
+        &self.contribution_id
+    }
+
+    async fn weight(&self) -> Long {
+        Long(self.weight)
+    }
+
+    /// The weight as a part of all weights of the attribution
+    async fn share(&self) -> Result<f64, QueryError> {
+        let total = self.reader.get(WeightOf(self.inference_id.clone())).await?.unwrap_or(self.weight);
+        #[allow(clippy::cast_precision_loss)] // below 2^43
+        Ok(self.weight as f64 / total as f64)
+    }
+
+    async fn inference(&self) -> Result<Option<Inference>, QueryError> {
+        find(&self.reader, &self.inference_id).await
+    }
+
+    async fn inference_id(&self) -> &str {
+        &self.inference_id
+    }
+}
+
+/// A rating of an inference.
+#[derive(Clone)]
+pub struct Feedback {
+    reader: Arc<Reader>,
+    actor: units::Address,
+    score: i64,
+    label: Option<String>,
+    at: DateTime,
+}
+
+impl Listed for Feedback {
+    const NAME: &'static str = "Feedback";
+
+    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
+        Ok(Self {
+            reader: Arc::clone(reader),
+            actor: row.address("actor")?,
+            score: row.long("score")?,
+            label: row.maybe_text("label")?,
+            at: DateTime(row.instant("event_time")?),
+        })
+    }
+}
+
+impl Feedback {
+    fn listing() -> Listing {
+        Listing {
+            name: "feedback",
+            columns: "r.actor, r.score, r.label, r.event_time",
+            from: SqlText::new(format!("({}) r", views::counted("feedback", "inference_id"))),
+            filters: Vec::new(),
+            owner: Some("r.inference_id"),
+            order: PLACE_ORDER.to_vec(),
+        }
+    }
+}
+
+#[Object]
+impl Feedback {
+    async fn actor(&self) -> Account {
+        Account::new(&self.reader, self.actor)
+    }
+
+    async fn score(&self) -> f64 {
+        score(self.score)
+    }
+
+    async fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    async fn at(&self) -> DateTime {
+        self.at
+    }
+}
+
+/// Conditions on inferences; all that are set must hold. `parent` holds if one of the parents passes
+#[derive(Clone, Debug, Default, InputObject)]
+pub struct InferenceWhere {
+    inference_id: Option<StringFilter>,
+    model_id: Option<StringFilter>,
+    node: Option<AddressFilter>,
+    requester: Option<AddressFilter>,
+    agent_id: Option<StringFilter>,
+    parent: Option<StringFilter>,
+    input_hash: Option<HashFilter>,
+    output_hash: Option<HashFilter>,
+    input_tokens: Option<LongFilter>,
+    output_tokens: Option<LongFilter>,
+    latency_micros: Option<LongFilter>,
+    fee: Option<WeiFilter>,
+    at: Option<TimeFilter>,
+    attributed: Option<BooleanFilter>,
+    settled: Option<BooleanFilter>,
+    and: Option<Vec<InferenceWhere>>,
+    or: Option<Vec<InferenceWhere>>,
+    not: Option<Box<InferenceWhere>>,
+}
+
+impl Where for InferenceWhere {
+    fn own(&self, all: &mut All) -> Result<(), QueryError> {
+        let owners = "SELECT inference_id FROM (SELECT inference_id, unnest(parents) AS item FROM effective_inferences)";
+        let id = "r.inference_id";
+        all.on(id, self.inference_id.as_ref())?
+            .on("r.model_id", self.model_id.as_ref())?
+            .on("r.node", self.node.as_ref())?
+            .on("r.requester", self.requester.as_ref())?
+            .on_nullable("r.agent_id", self.agent_id.as_ref())?
+            .on_items(id, owners, self.parent.as_ref())?
+            .on("r.input_hash", self.input_hash.as_ref())?
+            .on("r.output_hash", self.output_hash.as_ref())?
+            .on("r.input_tokens", self.input_tokens.as_ref())?
+            .on("r.output_tokens", self.output_tokens.as_ref())?
+            .on("r.latency_us", self.latency_micros.as_ref())?
+            .on("r.fee", self.fee.as_ref())?
+            .on("r.event_time", self.at.as_ref())?
+            .on_membership(id, "SELECT inference_id FROM effective_attributions", self.attributed.as_ref())
+            .on_membership(id, "SELECT inference_id FROM settled", self.settled.as_ref());
+        Ok(())
+    }
+    combine!();
+}
+
+/// What inferences can be ordered by
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+pub enum InferenceOrderField {
+    InferenceId,
+    At,
+    Fee,
+    OutputTokens,
+    Latency,
+}
+
+/// An order of inferences; ties are broken by the id
+#[derive(Clone, Copy, Debug, InputObject)]
+pub struct InferenceOrder {
+    field: InferenceOrderField,
+    #[graphql(default_with = "OrderDirection::Asc")]
+    direction: OrderDirection,
+}
+
+/// Inferences that pass the filter, in the order.
+pub(crate) fn listing(filter: Option<&InferenceWhere>, order: Option<InferenceOrder>) -> Result<Listing, QueryError> {
+    let mut listing = Inference::listing();
+    listing.filters = filter.map(Where::conditions).transpose()?.unwrap_or_default();
+    if let Some(order) = order {
+        let key = match order.field {
+            InferenceOrderField::InferenceId => None,
+            InferenceOrderField::At => Some(SortKey::new("r.event_time", KeyType::Time)),
+            InferenceOrderField::Fee => Some(SortKey::new("r.fee", KeyType::Wei)),
+            InferenceOrderField::OutputTokens => Some(SortKey::new("r.output_tokens", KeyType::Long)),
+            InferenceOrderField::Latency => Some(SortKey::new("r.latency_us", KeyType::Long)),
+        };
+        listing.sort_by(key, order.direction.is_descending());
+    }
+    Ok(listing)
+}
