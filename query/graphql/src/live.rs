@@ -19,6 +19,9 @@ use tributary_query::error::{Code, QueryError};
 /// The most types and keys of one subscription.
 const NAMES_MAX: usize = 1000;
 
+/// The cursor before everything.
+const START: &str = "start";
+
 /// What comes next of each partition: a batch, and the place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Position(BTreeMap<Partition, (Seq, u32)>);
@@ -35,10 +38,15 @@ impl Position {
         URL_SAFE_NO_PAD.encode(format!("live1|{}", parts.collect::<Vec<_>>().join(",")))
     }
 
+    /// Reads a cursor of a live event, or [`START`].
+    ///
     /// # Errors
-    /// `bad_cursor`.
+    /// `bad_cursor`; so is one that lies beyond what is sealed, for it was given by another deployment.
     pub(crate) fn decode(text: &str, journal: &Journal) -> Result<Self, QueryError> {
         let bad = || QueryError::new(Code::BadCursor, "`after` is no cursor of a live event of this deployment");
+        if text == START {
+            return Ok(Self(journal.partitions().map(|partition| (partition, (Seq::FIRST, 0))).collect()));
+        }
         let text = URL_SAFE_NO_PAD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(bad)?;
         let parts = text.strip_prefix("live1|").ok_or_else(bad)?.split(',').map(|part| {
             let mut numbers = part.split(':');
@@ -48,7 +56,11 @@ impl Position {
             numbers.next().is_none().then_some((partition, (seq, ordinal)))
         });
         let position: BTreeMap<_, _> = parts.collect::<Option<_>>().ok_or_else(bad)?;
-        if position.keys().copied().eq(journal.partitions()) { Ok(Self(position)) } else { Err(bad()) }
+        let sealed = |(partition, (seq, _)): (&Partition, &(Seq, u32))| {
+            seq.previous().is_none_or(|last| journal.head(*partition).is_some_and(|head| head.seq >= last))
+        };
+        let ours = position.keys().copied().eq(journal.partitions()) && position.iter().all(sealed);
+        if ours { Ok(Self(position)) } else { Err(bad()) }
     }
 }
 
@@ -124,7 +136,8 @@ impl Follower {
         let (partition, seq) = (batch.header.partition, batch.header.seq);
         let missing = || QueryError::new(Code::Internal, "a position names every partition");
         let slot = self.position.0.get_mut(&partition).ok_or_else(missing)?;
-        while slot.1 < batch.header.events {
+        // Behind its last event the position is already in the next batch.
+        while slot.0 == seq && slot.1 < batch.header.events {
             let event = Event::of_batch(reader, batch, slot.1)?;
             slot.1 += 1;
             if slot.1 == batch.header.events {
@@ -132,9 +145,6 @@ impl Follower {
             }
             if self.wanted.takes(&event) {
                 return Ok(Some(event));
-            }
-            if slot.0 != seq {
-                return Ok(None);
             }
         }
         *slot = (seq.next(), 0);

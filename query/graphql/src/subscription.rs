@@ -34,7 +34,8 @@ pub struct Subscription;
 
 #[Subscription]
 impl Subscription {
-    /// Events as they are sealed, in order per partition. `after` takes a LiveEvent cursor and resumes without loss or repetition.
+    /// Events as they are sealed, in order per partition. `after` takes a LiveEvent cursor and resumes without loss or repetition;
+    /// `start` gives the record from its beginning.
     async fn events(
         &self,
         context: &Context<'_>,
