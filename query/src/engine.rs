@@ -33,8 +33,8 @@ use crate::metrics::Metrics;
 use crate::point::Point;
 use crate::running::{Running, Work};
 use crate::settings::Settings;
-use crate::tail::TailRows;
 use crate::sql_text::SqlText;
+use crate::tail::TailRows;
 use crate::{params, readonly, statement};
 
 /// Stack of a thread that runs queries. Parsing is bounded in depth, but a chain such as `a + b + c …` becomes a tree as deep as

@@ -6,6 +6,7 @@
 //! charges that to the query's [`Budget`] for as long as it lives. `||`, an operator in the engine, is made a function for this.
 
 mod budget;
+mod chain;
 mod forecast;
 mod rule;
 mod size;
@@ -46,10 +47,11 @@ const CHARGED_FROM: u64 = 4 << 10;
 /// when it reads parts of a column.
 const AS_THEY_ARE: [&str; 3] = ["get_field", "named_struct", "struct"];
 
-/// The engine's functions, bounded, set up for the options (the time zone decides the type of `now`).
+/// The engine's functions and our own, bounded, set up for the options (the time zone decides the type of `now`).
 pub(crate) fn all(options: &ConfigOptions) -> Vec<Arc<ScalarUDF>> {
     let set_up = |udf: Arc<ScalarUDF>| udf.inner().with_updated_config(options).map_or(udf, Arc::new);
-    SessionStateDefaults::default_scalar_functions().into_iter().map(set_up).map(bounded).collect()
+    let engine = SessionStateDefaults::default_scalar_functions().into_iter();
+    engine.chain(chain::all()).map(set_up).map(bounded).collect()
 }
 
 fn bounded(udf: Arc<ScalarUDF>) -> Arc<ScalarUDF> {

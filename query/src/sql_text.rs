@@ -84,7 +84,8 @@ impl SqlText {
         let ours = |error: String| QueryError::new(Code::Internal, format!("{error}, in: {}", self.text));
         let text = self.numbered();
         let statements = DFParserBuilder::new(text.as_str()).build().and_then(|mut parser| parser.parse_statements());
-        let statement = statements.map_err(|e| ours(e.to_string()))?.pop_front().ok_or_else(|| ours("no statement".to_owned()))?;
+        let statement =
+            statements.map_err(|e| ours(e.to_string()))?.pop_front().ok_or_else(|| ours("no statement".to_owned()))?;
         let plan = state.statement_to_plan(statement).await.map_err(|e| match QueryError::from(e) {
             error if error.code == Code::BadSql => ours(error.message),
             error => error,

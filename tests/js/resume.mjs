@@ -40,7 +40,7 @@ function take({ cursor: next, event }) {
 // One connection: takes a random number of events, then drops the socket in the middle of whatever comes.
 function connection() {
   return new Promise((resolve, reject) => {
-    let left = disconnects < times ? 1 + Math.floor(random() * ((2 * total) / times)) : Infinity;
+    let left = disconnects < times ? 1 + Math.floor(random() * ((1.6 * total) / times)) : Infinity;
     let socket;
     const client = createClient({
       url: wsUrl,

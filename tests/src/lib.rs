@@ -9,6 +9,7 @@ pub mod chance;
 pub mod command;
 pub mod compare;
 pub mod crowd;
+pub mod javascript;
 pub mod play;
 pub mod server;
 pub mod sql;

@@ -44,7 +44,8 @@ impl Cursor {
             return Err(bad("is of another list or another order"));
         }
         let point = point.parse().map_err(|_| bad("names no point of the record"))?;
-        let values = values.iter().zip(&listing.order).map(|(text, key)| value_of(text, key.key_type)).collect::<Option<Vec<_>>>();
+        let values =
+            values.iter().zip(&listing.order).map(|(text, key)| value_of(text, key.key_type)).collect::<Option<Vec<_>>>();
         Ok(Self { point, values: values.ok_or_else(|| bad("has a value of another type"))? })
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, TypeSystemDefinition,
-    TypeKind,
+    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, TypeKind,
+    TypeSystemDefinition,
 };
 use async_graphql::parser::{parse_query, parse_schema};
 use async_graphql::{Name, Positioned, Variables};
@@ -141,10 +141,7 @@ fn string_end(after: &[u8]) -> usize {
 ///
 /// # Errors
 /// `bad_graphql` if it names none, or one that is not there.
-pub(crate) fn operation<'d>(
-    document: &'d ExecutableDocument,
-    name: Option<&str>,
-) -> Result<&'d OperationDefinition, QueryError> {
+pub(crate) fn operation<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Result<&'d OperationDefinition, QueryError> {
     let bad = |message: String| QueryError::new(Code::BadGraphql, message);
     match (&document.operations, name) {
         (DocumentOperations::Single(only), None) => Ok(&only.node),

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::parser::types::OperationType;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request as HttpRequest, State};
 use axum::http::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, RETRY_AFTER, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
-use async_graphql::parser::types::OperationType;
 use serde_json::{Map, Value};
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -54,7 +54,8 @@ enum Wanted {
 
 /// The routes `/graphql`, `/graphql/ws` and what the page at the first needs.
 pub fn router(graphql: Arc<Graphql>) -> Router {
-    Router::new().route("/graphql", get(handle).post(handle))
+    Router::new()
+        .route("/graphql", get(handle).post(handle))
         .route("/graphql/ws", get(ws::upgrade))
         .route("/graphql/assets/{name}", get(graphiql::file))
         .layer(CompressionLayer::new())
@@ -195,7 +196,9 @@ fn bad(message: impl Into<String>) -> QueryError {
 fn of_body(body: &[u8]) -> Result<Ask, QueryError> {
     match serde_json::from_slice(body).map_err(|error| bad(format!("the body: {error}")))? {
         Value::Object(fields) => ask(fields),
-        Value::Array(_) => Err(QueryError::new(Code::BatchRefused, "several requests in one are not taken: send them one by one")),
+        Value::Array(_) => {
+            Err(QueryError::new(Code::BatchRefused, "several requests in one are not taken: send them one by one"))
+        }
         _ => Err(bad("the body is no JSON object")),
     }
 }

@@ -15,7 +15,7 @@ mod document;
 mod entity;
 mod filters;
 #[cfg(test)]
-#[allow(dead_code)] // the fixture of the queries, of which these tests use a part
+#[allow(dead_code, clippy::unwrap_used)] // the fixture of the queries, of which these tests use a part
 #[path = "../../src/tests/fixture.rs"]
 mod fixture;
 mod global_id;

@@ -174,11 +174,11 @@ async fn load_pages(reader: &Reader, keys: Vec<PageOf>) -> Result<Vec<(PageOf, R
         return Ok(keys.into_iter().zip(found).collect());
     };
     let Some(found) = whole(&reader.ask(listing.many(&owners, owner, page)).await?)? else { return Ok(Vec::new()) };
-    let mut by_owner: HashMap<ScalarValue, PageOf> =
-        keys.into_iter().filter_map(|key| Some((key.owner.clone()?, key))).collect();
+    let mut by_owner: HashMap<ScalarValue, PageOf> = keys.into_iter().filter_map(|key| Some((key.owner.clone()?, key))).collect();
     let mut pages = Vec::new();
     let mut start = 0;
-    let owners: Vec<ScalarValue> = rows(std::slice::from_ref(&found)).map(|row| row.scalar("_owner")).collect::<Result<_, _>>()?;
+    let owners: Vec<ScalarValue> =
+        rows(std::slice::from_ref(&found)).map(|row| row.scalar("_owner")).collect::<Result<_, _>>()?;
     for end in 1..=owners.len() {
         if end == owners.len() || owners[end] != owners[start] {
             if let Some(key) = by_owner.remove(&plain(&owners[start])) {

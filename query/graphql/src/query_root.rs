@@ -373,7 +373,10 @@ async fn list<T: Listed>(
         (Some(point), Some(named)) => {
             let named = request.at(Some(named)).await?;
             if named.point().cut != point.cut {
-                return Err(QueryError::new(Code::BadCursor, format!("the cursor is of {point}, and `asOf` names {}", named.point())));
+                return Err(QueryError::new(
+                    Code::BadCursor,
+                    format!("the cursor is of {point}, and `asOf` names {}", named.point()),
+                ));
             }
             request.at_point(point).await?
         }

@@ -64,11 +64,7 @@ fn keys(partition: Partition, seq: Seq) -> Vec<datafusion::common::ScalarValue> 
 }
 
 /// A page of the batches of the cut, by partition and number.
-pub(crate) async fn batches(
-    request: &Request,
-    args: PageArgs,
-    partition: Option<i32>,
-) -> Result<Connection<Batch>, QueryError> {
+pub(crate) async fn batches(request: &Request, args: PageArgs, partition: Option<i32>) -> Result<Connection<Batch>, QueryError> {
     let listing = listing("batches");
     let page = Page::parse(&args, &listing)?;
     let reader = reader_of(request, &page).await?;

@@ -30,10 +30,8 @@ pub(crate) fn follow(graphql: &Arc<Graphql>, checked: Checked) -> Response {
     let (send, receive) = mpsc::channel(1);
     tokio::spawn(run(Arc::clone(graphql), checked, send, place));
     let body = stream::unfold(receive, |mut receive| async move { Some((receive.recv().await?, receive)) });
-    let headers = [
-        (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
+    let headers =
+        [(CONTENT_TYPE, HeaderValue::from_static("text/event-stream")), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (headers, Body::from_stream(body)).into_response()
 }
 

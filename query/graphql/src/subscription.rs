@@ -74,10 +74,7 @@ impl Subscription {
     }
 
     /// Epochs as they are closed
-    async fn epochs(
-        &self,
-        context: &Context<'_>,
-    ) -> Result<impl Stream<Item = Result<Epoch, QueryError>> + use<>, QueryError> {
+    async fn epochs(&self, context: &Context<'_>) -> Result<impl Stream<Item = Result<Epoch, QueryError>> + use<>, QueryError> {
         let request = Arc::clone(context.data_unchecked::<Arc<Request>>());
         let last = request.fresh().await?.epoch();
         Ok(stream::try_unfold((request, last), |(request, last)| async move {
@@ -96,11 +93,7 @@ impl Subscription {
 
 /// The inferences beyond a cut that pass the filters, in the order of the record, once there is a batch beyond it; and the cut
 /// then reached.
-async fn new_inferences(
-    request: &Request,
-    seen: &Cut,
-    filters: Vec<SqlText>,
-) -> Result<(Vec<Inference>, Cut), QueryError> {
+async fn new_inferences(request: &Request, seen: &Cut, filters: Vec<SqlText>) -> Result<(Vec<Inference>, Cut), QueryError> {
     let reader = loop {
         let reader = request.fresh().await?;
         if reader.point().cut != *seen {

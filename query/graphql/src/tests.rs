@@ -1,4 +1,5 @@
 //! The schema, its answers, and what it refuses.
+#![allow(clippy::unwrap_used)]
 
 mod answers;
 mod ask;

@@ -28,10 +28,7 @@ pub(crate) trait Load: Eq + Hash + Clone + Send + Sync + 'static {
     type Value: Clone + Send + Sync + 'static;
 
     /// Loads the values of the keys; a key without a value is left out.
-    fn load(
-        reader: Arc<Reader>,
-        keys: Vec<Self>,
-    ) -> impl Future<Output = Result<HashMap<Self, Self::Value>, QueryError>> + Send;
+    fn load(reader: Arc<Reader>, keys: Vec<Self>) -> impl Future<Output = Result<HashMap<Self, Self::Value>, QueryError>> + Send;
 }
 
 type Answer<K> = Result<Option<<K as Load>::Value>, QueryError>;
@@ -97,9 +94,8 @@ impl Waves {
         let (send, receive) = oneshot::channel();
         {
             let mut queues = self.queues.lock();
-            let queue = queues
-                .entry(kind)
-                .or_insert_with(|| Box::new(Asked::<K> { reader: Arc::clone(reader), by_key: HashMap::new() }));
+            let queue =
+                queues.entry(kind).or_insert_with(|| Box::new(Asked::<K> { reader: Arc::clone(reader), by_key: HashMap::new() }));
             let asked = queue.as_any().downcast_mut::<Asked<K>>().expect("a queue is found under its own type");
             asked.by_key.entry(key).or_default().push(send);
         }
@@ -165,11 +161,7 @@ impl Driver {
     }
 
     /// Polls the fields; starts a wave when all of them wait and nothing is being loaded any more.
-    fn poll<T>(
-        &mut self,
-        context: &mut Context<'_>,
-        mut fields: impl FnMut(&mut Context<'_>) -> Poll<T>,
-    ) -> Poll<T> {
+    fn poll<T>(&mut self, context: &mut Context<'_>, mut fields: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         self.alarm.request.register(context.waker());
         let waker = Waker::from(Arc::clone(&self.alarm));
         loop {

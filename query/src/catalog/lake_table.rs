@@ -10,8 +10,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DFSchema, Result, ScalarValue, Statistics, internal_datafusion_err};
 use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -220,7 +220,11 @@ impl TableProvider for LakeTable {
             parts.push(self.read_tested(state, &columns)?);
         }
         if !self.fresh.is_empty() {
-            parts.push(MemorySourceConfig::try_new_exec(std::slice::from_ref(&self.fresh), self.schema(), Some(columns.clone()))?);
+            parts.push(MemorySourceConfig::try_new_exec(
+                std::slice::from_ref(&self.fresh),
+                self.schema(),
+                Some(columns.clone()),
+            )?);
         }
         match parts.len() {
             0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?)))),

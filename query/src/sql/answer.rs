@@ -43,8 +43,8 @@ pub(crate) async fn post(State(engine): State<Arc<Engine>>, request: HttpRequest
     let rows = session.run(&request.query, request.params).await?;
     let encoder = format.encoder(&rows.schema())?;
     let body = answer(&engine, rows, encoder).await?;
-    let cut =
-        HeaderValue::try_from(session.point().await?.to_string()).map_err(|error| QueryError::new(Code::Internal, error.to_string()))?;
+    let cut = HeaderValue::try_from(session.point().await?.to_string())
+        .map_err(|error| QueryError::new(Code::Internal, error.to_string()))?;
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static(format.media_type())),
         (VARY, HeaderValue::from_static("accept")),

@@ -177,3 +177,47 @@ async fn a_sum_that_would_wrap_fails() {
     assert_eq!(code_of(&world, "SELECT 1 / 0").await, Code::Evaluation);
     assert_eq!(code_of(&world, "SELECT CAST('x' AS BIGINT)").await, Code::Evaluation);
 }
+
+#[tokio::test]
+async fn amounts_and_bytes_are_shown_as_chains_show_them() {
+    let world = World::new(1).await;
+    world.add([inference("a", "dev", "1500000000000000001")]).await;
+    let row = |value: serde_json::Value| [json!({ "v": value })];
+    for (sql, value) in [
+        ("SELECT wei_to_token(fee) AS v FROM inferences", json!("1.500000000000000001")),
+        ("SELECT wei_to_token(sum(fee)) AS v FROM inferences", json!("1.500000000000000001")),
+        ("SELECT wei_to_token(1) AS v", json!("0.000000000000000001")),
+        ("SELECT wei_to_token(NULL) AS v", json!(null)),
+        ("SELECT keccak256('') AS v", json!("0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")),
+        ("SELECT keccak256(decode('', 'hex')) AS v", json!("0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")),
+        ("SELECT keccak256(inference_id) AS v FROM inferences", json!("0x3ac225168df54212a25c1c01fd35bebfea408fdac2e31ddd6f80a4bbf9a5f1cb")),
+        ("SELECT hex('abc') AS v", json!("0x616263")),
+        ("SELECT hex(decode('ff00', 'hex')) AS v", json!("0xff00")),
+        ("SELECT hex(CAST(NULL AS VARCHAR)) AS v", json!(null)),
+    ] {
+        assert_eq!(world.ask(sql).await, row(value), "{sql}");
+    }
+    for sql in ["SELECT keccak256(1.5)", "SELECT hex()", "SELECT wei_to_token('x')"] {
+        assert!(matches!(code_of(&world, sql).await, Code::BadSql | Code::Evaluation), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_at_the_head_sees_what_is_sealed_once_on_either_side_of_the_seam() {
+    let world = World::new(3).await;
+    world.add((0..9).map(|i| inference(&format!("a{i}"), "dev", "1"))).await;
+    for round in 0..4 {
+        world.seal((0..9).map(|i| inference(&format!("r{round}-{i}"), "dev", "1")), 2).await;
+        let expected = 18 + 9 * round;
+        let count = "SELECT count(*) AS n, count(DISTINCT inference_id) AS ids, sum(fee) AS fees FROM inferences";
+        let row = [json!({"n": expected, "ids": expected, "fees": expected.to_string()})];
+        assert_eq!(world.ask(count).await, row, "round {round}, in the tail");
+        let head = world.engine.head().await.unwrap();
+        let key = "SELECT count(*) AS n FROM effective_inferences WHERE inference_id = 'a3' OR inference_id LIKE 'r%-3'";
+        assert_eq!(world.ask(key).await, [json!({"n": 2 + round})], "round {round}");
+        if round % 2 == 1 {
+            world.indexer.index_available().await.unwrap();
+            assert_eq!(world.ask_at(&head, count).await, row, "round {round}, indexed");
+        }
+    }
+}

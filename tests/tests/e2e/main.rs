@@ -2,6 +2,7 @@
 
 mod faults;
 mod flywheel_and_edge;
+mod graphql;
 mod kills;
 mod reading;
 mod rebuild;

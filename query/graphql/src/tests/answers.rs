@@ -15,7 +15,8 @@ fn datanet(id: &str) -> Event {
 }
 
 fn contribution(id: &str, datanet: &str) -> Event {
-    let data = json!({"contribution_id": id, "datanet_id": datanet, "contributor": address(8), "content_hash": hash("cd"), "bytes": 10});
+    let data =
+        json!({"contribution_id": id, "datanet_id": datanet, "contributor": address(8), "content_hash": hash("cd"), "bytes": 10});
     event("contribution.submitted", &format!("c-{id}"), "dev", data)
 }
 
@@ -220,12 +221,17 @@ async fn a_series_has_every_interval_and_the_greatest_groups() {
     let graphql = graphql(&world);
     let query = r#"query($m: Metric!, $g: SeriesGroup) { series(metric: $m, interval: DAY, from: "2026-09-30T00:00:00Z",
         to: "2026-10-03T00:00:00Z", groupBy: $g) { at group value } }"#;
-    let point = |day: &str, group: Value, value: &str| json!({"at": format!("{day}T00:00:00.000000Z"), "group": group, "value": value});
+    let point =
+        |day: &str, group: Value, value: &str| json!({"at": format!("{day}T00:00:00.000000Z"), "group": group, "value": value});
     let values = |metric: &str, value: &str| {
-        json!([point("2026-09-30", Value::Null, "0"), point("2026-10-01", Value::Null, value), point("2026-10-02", Value::Null, "0")])
-            .as_array()
-            .map(|points| (metric.to_owned(), json!(points)))
-            .unwrap()
+        json!([
+            point("2026-09-30", Value::Null, "0"),
+            point("2026-10-01", Value::Null, value),
+            point("2026-10-02", Value::Null, "0")
+        ])
+        .as_array()
+        .map(|points| (metric.to_owned(), json!(points)))
+        .unwrap()
     };
     for (metric, points) in [
         values("INFERENCES", "3"),

@@ -15,7 +15,11 @@ async fn walk(graphql: &Graphql, query: &str, backward: bool, mut meanwhile: imp
         let edges = page["edges"].as_array().unwrap();
         assert!(edges.len() <= 7);
         let ids = edges.iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned());
-        if backward { seen.extend(ids.rev()) } else { seen.extend(ids) }
+        if backward {
+            seen.extend(ids.rev())
+        } else {
+            seen.extend(ids)
+        }
         let (more, end) = if backward { ("hasPreviousPage", "startCursor") } else { ("hasNextPage", "endCursor") };
         assert_eq!(page["pageInfo"][if backward { "hasNextPage" } else { "hasPreviousPage" }], json!(!cursor.is_null()));
         if page["pageInfo"][more] == json!(false) {
@@ -50,7 +54,8 @@ async fn a_walk_gives_each_row_once_in_every_order_and_both_ways() {
     ] {
         let query = query(&format!("{order}{filter}"));
         let all = data(&graphql, &query, json!({"first": 1000})).await["list"]["edges"].clone();
-        let expected: Vec<String> = all.as_array().unwrap().iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()).collect();
+        let expected: Vec<String> =
+            all.as_array().unwrap().iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()).collect();
         assert!(expected.len() > 14, "{order}{filter}");
         let mut more = async || {
             written += 1;
@@ -59,7 +64,8 @@ async fn a_walk_gives_each_row_once_in_every_order_and_both_ways() {
         assert_eq!(walk(&graphql, &query, false, &mut more).await, expected, "{order}{filter}");
         let query = query.clone();
         let now = data(&graphql, &query, json!({"first": 1000})).await["list"]["edges"].clone();
-        let mut expected: Vec<String> = now.as_array().unwrap().iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()).collect();
+        let mut expected: Vec<String> =
+            now.as_array().unwrap().iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()).collect();
         expected.reverse();
         assert_eq!(walk(&graphql, &query, true, &mut more).await, expected, "{order}{filter}, backwards");
     }

@@ -52,7 +52,10 @@ impl Load for EarnedOf {
     type Value = u128;
 
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, u128>, QueryError> {
-        let mut query = SqlText::with("SELECT r.account, r.cumulative FROM cumulative r WHERE r.epoch = ? AND r.account IN (", long(reader.epoch()));
+        let mut query = SqlText::with(
+            "SELECT r.account, r.cumulative FROM cumulative r WHERE r.epoch = ? AND r.account IN (",
+            long(reader.epoch()),
+        );
         query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
         let found = reader.ask(query).await?;
         rows(&found).map(|row| Ok((Self(row.text("account")?), row.wei("cumulative")?))).collect()

@@ -347,10 +347,7 @@ pub struct ContributionOrder {
 }
 
 /// Contributions that pass the filter, in the order.
-pub(crate) fn listing(
-    filter: Option<&ContributionWhere>,
-    order: Option<ContributionOrder>,
-) -> Result<Listing, QueryError> {
+pub(crate) fn listing(filter: Option<&ContributionWhere>, order: Option<ContributionOrder>) -> Result<Listing, QueryError> {
     let mut listing = Contribution::listing();
     listing.filters = filter.map(Where::conditions).transpose()?.unwrap_or_default();
     if filter.is_some_and(ContributionWhere::reads_review) {

@@ -21,8 +21,8 @@ use super::super::rows::{Place, Row, rows};
 use super::super::scalars::{DateTime, Hash, Json, Long};
 use super::super::waves::Load;
 use super::finality::{Finality, finality_of_event};
-use tributary_query::hex;
 use tributary_query::error::{Code, QueryError};
+use tributary_query::hex;
 use tributary_query::sql_text::{SqlText, text};
 
 /// The order of rows in the record: by partition, batch and place.
@@ -48,11 +48,7 @@ pub struct Event {
 
 impl Event {
     /// From a row with the columns that every table of events has, of an event of known type and key.
-    pub(crate) fn of_row(
-        reader: &Arc<Reader>,
-        row: Row<'_>,
-        (event_type, key): (EventType, String),
-    ) -> Result<Self, QueryError> {
+    pub(crate) fn of_row(reader: &Arc<Reader>, row: Row<'_>, (event_type, key): (EventType, String)) -> Result<Self, QueryError> {
         Ok(Self {
             reader: Arc::clone(reader),
             event_type,
@@ -224,8 +220,7 @@ impl Event {
             ("traceparent", &draft.traceparent),
             ("tracestate", &draft.tracestate),
         ];
-        let mut all: Vec<(&str, &str)> =
-            named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
+        let mut all: Vec<(&str, &str)> = named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))).collect();
         all.extend(draft.extensions.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         all.sort_unstable();
         let object = all.into_iter().map(|(name, value)| (async_graphql::Name::new(name), Value::from(value)));

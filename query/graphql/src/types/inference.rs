@@ -10,7 +10,8 @@ use tributary_schemas::units;
 use super::super::connection::{Connection, Listed};
 use super::super::entity::{Entity, find, find_all};
 use super::super::filters::{
-    AddressFilter, All, BooleanFilter, HashFilter, LongFilter, OrderDirection, StringFilter, TimeFilter, WeiFilter, Where, combine,
+    AddressFilter, All, BooleanFilter, HashFilter, LongFilter, OrderDirection, StringFilter, TimeFilter, WeiFilter, Where,
+    combine,
 };
 use super::super::global_id::GlobalId;
 use super::super::listing::{KeyType, Listing, SortKey};

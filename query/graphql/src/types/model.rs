@@ -299,15 +299,7 @@ pub struct Policy {
 /// What holds without any policy, by the rules of settlement.
 impl Default for Policy {
     fn default() -> Self {
-        Self {
-            scope: String::new(),
-            contributors: 6000,
-            model: 2000,
-            node: 1000,
-            validators: 500,
-            protocol: 500,
-            upstream: 3000,
-        }
+        Self { scope: String::new(), contributors: 6000, model: 2000, node: 1000, validators: 500, protocol: 500, upstream: 3000 }
     }
 }
 

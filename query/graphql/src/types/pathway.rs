@@ -93,10 +93,7 @@ pub(crate) async fn pathway(
 }
 
 /// The inferences one step from each of a level.
-async fn neighbours(
-    level: &[Inference],
-    direction: PathwayDirection,
-) -> Result<Vec<(Inference, Vec<Inference>)>, QueryError> {
+async fn neighbours(level: &[Inference], direction: PathwayDirection) -> Result<Vec<(Inference, Vec<Inference>)>, QueryError> {
     let of = |inference: &Inference| {
         let inference = inference.clone();
         async move {

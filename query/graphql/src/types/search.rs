@@ -44,7 +44,11 @@ pub enum SearchHit {
 const TEXTS: [(&str, &str, &[&str]); 5] = [
     ("Datanet", "current_datanets", &["datanet_id", "name"]),
     ("Model", "current_models", &["model_id"]),
-    ("Agent", "(SELECT agent_id FROM effective_inferences WHERE agent_id IS NOT NULL UNION SELECT agent_id FROM agent_actions)", &["agent_id"]),
+    (
+        "Agent",
+        "(SELECT agent_id FROM effective_inferences WHERE agent_id IS NOT NULL UNION SELECT agent_id FROM agent_actions)",
+        &["agent_id"],
+    ),
     ("Contribution", "current_contributions", &["contribution_id"]),
     ("Inference", "effective_inferences", &["inference_id"]),
 ];
@@ -69,7 +73,10 @@ pub(crate) async fn search(reader: &Arc<Reader>, sought: &str, first: i32) -> Re
         return Ok(Vec::new());
     }
     if sought.len() > TEXT_MAX {
-        return Err(QueryError::new(Code::BadSearch, format!("the text has {} bytes, at most {TEXT_MAX} are taken", sought.len())));
+        return Err(QueryError::new(
+            Code::BadSearch,
+            format!("the text has {} bytes, at most {TEXT_MAX} are taken", sought.len()),
+        ));
     }
     let lower = sought.to_lowercase();
     let mut hits = Vec::new();
@@ -83,7 +90,8 @@ pub(crate) async fn search(reader: &Arc<Reader>, sought: &str, first: i32) -> Re
     let known = hits.len();
     let named = rows(&found).map(|row| hit_of(reader, row)).collect::<Vec<_>>();
     let named = try_join_all(named).await?;
-    let is_new = |hit: &SearchHit| !(known > 0 && matches!(hit, SearchHit::Account(_)) && matches!(hits[0], SearchHit::Account(_)));
+    let is_new =
+        |hit: &SearchHit| !(known > 0 && matches!(hit, SearchHit::Account(_)) && matches!(hits[0], SearchHit::Account(_)));
     let new: Vec<SearchHit> = named.into_iter().flatten().filter(is_new).collect();
     hits.extend(new);
     hits.truncate(first);
@@ -100,7 +108,8 @@ fn query(lower: &str, limit: usize) -> SqlText {
             let spaced = format!("translate({plain}, '-_./:#', '      ')");
             let mut way = SqlText::new(format!("SELECT '{kind}' AS kind, r.{} AS id, CASE WHEN {plain} = ", columns[0]));
             way.bind(text(lower)).push(&format!(" THEN 0 WHEN starts_with({plain}, "));
-            way.bind(text(lower)).push(&format!(") THEN 1 ELSE 2 END AS rank, length({plain}) AS size, {n} AS place FROM {from} r "));
+            way.bind(text(lower))
+                .push(&format!(") THEN 1 ELSE 2 END AS rank, length({plain}) AS size, {n} AS place FROM {from} r "));
             way.push(&format!("WHERE contains(concat(' ', {spaced}), ")).bind(text(format!(" {words}"))).push(")");
             way.push(&format!(" ORDER BY rank, size, id LIMIT {limit}"));
             ways.push(way);
@@ -110,7 +119,8 @@ fn query(lower: &str, limit: usize) -> SqlText {
     if digits.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit())) {
         for (n, (kind, from, id, column)) in DIGITS.iter().enumerate() {
             let mut way = SqlText::new(format!("SELECT '{kind}' AS kind, {id} AS id, CASE WHEN {column} = "));
-            way.bind(text(lower)).push(&format!(" THEN 0 ELSE 1 END AS rank, length({column}) AS size, {n} AS place FROM {from} "));
+            way.bind(text(lower))
+                .push(&format!(" THEN 0 ELSE 1 END AS rank, length({column}) AS size, {n} AS place FROM {from} "));
             way.push(&format!("WHERE {column} IS NOT NULL AND starts_with({column}, ")).bind(text(lower)).push(")");
             way.push(&format!(" ORDER BY rank, size, id LIMIT {limit}"));
             ways.push(way);

@@ -224,16 +224,16 @@ fn points(args: &SeriesArgs) -> Result<(String, String), QueryError> {
         Metric::Attributions => {
             "(SELECT DISTINCT event_time AS t, 1 AS v, inference_id FROM effective_attributions) p".to_owned()
         }
-        Metric::Contributions => {
-            "(SELECT event_time AS t, 1 AS v, datanet_id FROM current_contributions) p".to_owned()
-        }
+        Metric::Contributions => "(SELECT event_time AS t, 1 AS v, datanet_id FROM current_contributions) p".to_owned(),
         Metric::Feedback => format!(
             "(SELECT f.event_time AS t, f.score AS v, f.inference_id FROM ({}) f) p",
             views::counted("feedback", "inference_id")
         ),
-        Metric::Rewards => "(SELECT e.closed_at AS t, l.amount AS v, l.inference_id, l.role, l.contribution_id FROM reward_lines l \
+        Metric::Rewards => {
+            "(SELECT e.closed_at AS t, l.amount AS v, l.inference_id, l.role, l.contribution_id FROM reward_lines l \
                             JOIN epochs e ON e.epoch = l.epoch) p"
-            .to_owned(),
+                .to_owned()
+        }
     };
     let inference = "JOIN effective_inferences i ON i.inference_id = p.inference_id";
     let named = "JOIN (SELECT DISTINCT a.inference_id, c.datanet_id FROM effective_attributions a \
@@ -247,7 +247,8 @@ fn points(args: &SeriesArgs) -> Result<(String, String), QueryError> {
             (format!("{points} {through}"), "c.datanet_id".to_owned())
         }
         (metric, Some(group)) if metric == Metric::Contributions || group == SeriesGroup::Role => {
-            let message = format!("{metric:?} cannot be told apart by {group:?}: Role goes with Rewards, Datanet with Contributions");
+            let message =
+                format!("{metric:?} cannot be told apart by {group:?}: Role goes with Rewards, Datanet with Contributions");
             return Err(QueryError::new(Code::BadSeries, message));
         }
         (_, Some(SeriesGroup::Datanet)) => (format!("{points} {named}"), "d.datanet_id".to_owned()),
