@@ -190,7 +190,10 @@ async fn amounts_and_bytes_are_shown_as_chains_show_them() {
         ("SELECT wei_to_token(NULL) AS v", json!(null)),
         ("SELECT keccak256('') AS v", json!("0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")),
         ("SELECT keccak256(decode('', 'hex')) AS v", json!("0xc5d2460186f7233c927e7db2dcc703c0e500b653ca82273b7bfad8045d85a470")),
-        ("SELECT keccak256(inference_id) AS v FROM inferences", json!("0x3ac225168df54212a25c1c01fd35bebfea408fdac2e31ddd6f80a4bbf9a5f1cb")),
+        (
+            "SELECT keccak256(inference_id) AS v FROM inferences",
+            json!("0x3ac225168df54212a25c1c01fd35bebfea408fdac2e31ddd6f80a4bbf9a5f1cb"),
+        ),
         ("SELECT hex('abc') AS v", json!("0x616263")),
         ("SELECT hex(decode('ff00', 'hex')) AS v", json!("0xff00")),
         ("SELECT hex(CAST(NULL AS VARCHAR)) AS v", json!(null)),

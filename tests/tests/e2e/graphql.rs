@@ -41,7 +41,9 @@ async fn a_client_that_disconnects_at_random_loses_and_repeats_nothing() -> Outc
     }
     wait(&server, "indexed", WAIT_AT_MOST).await?;
     let mut rows = server.sql("SELECT key, event_id FROM events ORDER BY _partition, _seq, _ordinal").await?;
-    let line = |row: &mut tributary_tests::sql::Row| format!("{} {}", row["key"].as_str().unwrap_or(""), row["event_id"].as_str().unwrap_or(""));
+    let line = |row: &mut tributary_tests::sql::Row| {
+        format!("{} {}", row["key"].as_str().unwrap_or(""), row["event_id"].as_str().unwrap_or(""))
+    };
     let lines: Vec<String> = rows.iter_mut().map(line).collect();
     ensure(lines.len() > 17_000, || format!("{} events are recorded", lines.len()))?;
     let (times, seed) = (if long() { "1000" } else { "150" }, "11");

@@ -1,6 +1,5 @@
 //! Inferences, their attributions and feedback.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{Context, Enum, ID, InputObject, Object};
@@ -17,20 +16,19 @@ use super::super::global_id::GlobalId;
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::page::PageArgs;
 use super::super::reader::{Reader, Request};
-use super::super::rows::{Row, rows};
+use super::super::rows::Row;
 use super::super::scalars::{DateTime, Hash, Long, Wei};
-use super::super::waves::Load;
 use super::account::Account;
 use super::agent::Agent;
-use super::contribution::{Contribution, score};
-use super::event::{Event, PLACE_ORDER};
+use super::attribution::{Attribution, AttributionOf};
+use super::event::Event;
+use super::feedback::Feedback;
 use super::finality::{Finality, finality_of_inference};
 use super::model::Model;
 use super::pathway::{PathwayDirection, PathwayStep, pathway};
 use super::reward::{self, RewardLine};
 use tributary_query::error::QueryError;
 use tributary_query::sql_text::{SqlText, text};
-use tributary_query::views;
 
 /// One answer of a model.
 #[derive(Clone)]
@@ -211,207 +209,6 @@ impl Inference {
 
 /// Which inference (`inference_id`) used the output of which (`item`).
 pub(crate) const CHILDREN: &str = "(SELECT DISTINCT inference_id, unnest(parents) AS item FROM effective_inferences)";
-
-/// How much each contribution weighed in an inference.
-#[derive(Clone)]
-pub struct Attribution {
-    reader: Arc<Reader>,
-    inference_id: String,
-    method: String,
-    event: Event,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct AttributionOf(String);
-
-impl Load for AttributionOf {
-    type Value = Attribution;
-
-    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Attribution>, QueryError> {
-        let mut query = SqlText::new(
-            "SELECT DISTINCT r.inference_id, r.method, r.event_id, r.source, r.producer, r.event_time, r.accepted_at, \
-             r._partition, r._seq, r._ordinal FROM effective_attributions r WHERE r.inference_id IN (",
-        );
-        query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
-        let found = reader.ask(query).await?;
-        let attribution = |row: Row<'_>| -> Result<(Self, Attribution), QueryError> {
-            let inference_id = row.text("inference_id")?;
-            let event = Event::of_row(&reader, row, (EventType::AttributionTraced, inference_id.clone()))?;
-            let key = Self(inference_id.clone());
-            Ok((key, Attribution { reader: Arc::clone(&reader), inference_id, method: row.text("method")?, event }))
-        };
-        rows(&found).map(attribution).collect()
-    }
-}
-
-#[Object]
-impl Attribution {
-    async fn method(&self) -> &str {
-        &self.method
-    }
-
-    async fn at(&self) -> DateTime {
-        DateTime(self.event.time)
-    }
-
-    /// By contribution id
-    async fn entries(
-        &self,
-        context: &Context<'_>,
-        first: Option<i32>,
-        after: Option<String>,
-    ) -> Result<Connection<AttributionEntry>, QueryError> {
-        let listing = Listing {
-            owner: Some("r.inference_id"),
-            order: vec![SortKey::new("r.contribution_id", KeyType::Text)],
-            ..AttributionEntry::listing()
-        };
-        let list = (listing, Some(text(&self.inference_id)));
-        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
-    }
-
-    async fn event(&self) -> &Event {
-        &self.event
-    }
-}
-
-/// What one contribution weighed in one inference.
-#[derive(Clone)]
-pub struct AttributionEntry {
-    reader: Arc<Reader>,
-    inference_id: String,
-    contribution_id: String,
-    weight: i64,
-}
-
-impl Listed for AttributionEntry {
-    const NAME: &'static str = "AttributionEntry";
-
-    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
-        Ok(Self {
-            reader: Arc::clone(reader),
-            inference_id: row.text("inference_id")?,
-            contribution_id: row.text("contribution_id")?,
-            weight: row.long("weight")?,
-        })
-    }
-}
-
-impl AttributionEntry {
-    /// Entries that count; whose they are and their order are still open.
-    pub(crate) fn listing() -> Listing {
-        Listing {
-            name: "entries",
-            columns: "r.inference_id, r.contribution_id, r.weight",
-            from: SqlText::new("effective_attributions r"),
-            filters: Vec::new(),
-            owner: None,
-            order: Vec::new(),
-        }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct WeightOf(String);
-
-impl Load for WeightOf {
-    type Value = i64;
-
-    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, i64>, QueryError> {
-        let mut query = SqlText::new(
-            "SELECT r.inference_id, sum(r.weight) AS weight FROM effective_attributions r WHERE r.inference_id IN (",
-        );
-        query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY r.inference_id");
-        let found = reader.ask(query).await?;
-        rows(&found).map(|row| Ok((Self(row.text("inference_id")?), row.long("weight")?))).collect()
-    }
-}
-
-#[Object]
-impl AttributionEntry {
-    async fn contribution(&self) -> Result<Option<Contribution>, QueryError> {
-        find(&self.reader, &self.contribution_id).await
-    }
-
-    async fn contribution_id(&self) -> &str {
-        &self.contribution_id
-    }
-
-    async fn weight(&self) -> Long {
-        Long(self.weight)
-    }
-
-    /// The weight as a part of all weights of the attribution
-    async fn share(&self) -> Result<f64, QueryError> {
-        let total = self.reader.get(WeightOf(self.inference_id.clone())).await?.unwrap_or(self.weight);
-        #[allow(clippy::cast_precision_loss)] // below 2^43
-        Ok(self.weight as f64 / total as f64)
-    }
-
-    async fn inference(&self) -> Result<Option<Inference>, QueryError> {
-        find(&self.reader, &self.inference_id).await
-    }
-
-    async fn inference_id(&self) -> &str {
-        &self.inference_id
-    }
-}
-
-/// A rating of an inference.
-#[derive(Clone)]
-pub struct Feedback {
-    reader: Arc<Reader>,
-    actor: units::Address,
-    score: i64,
-    label: Option<String>,
-    at: DateTime,
-}
-
-impl Listed for Feedback {
-    const NAME: &'static str = "Feedback";
-
-    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
-        Ok(Self {
-            reader: Arc::clone(reader),
-            actor: row.address("actor")?,
-            score: row.long("score")?,
-            label: row.maybe_text("label")?,
-            at: DateTime(row.instant("event_time")?),
-        })
-    }
-}
-
-impl Feedback {
-    fn listing() -> Listing {
-        Listing {
-            name: "feedback",
-            columns: "r.actor, r.score, r.label, r.event_time",
-            from: SqlText::new(format!("({}) r", views::counted("feedback", "inference_id"))),
-            filters: Vec::new(),
-            owner: Some("r.inference_id"),
-            order: PLACE_ORDER.to_vec(),
-        }
-    }
-}
-
-#[Object]
-impl Feedback {
-    async fn actor(&self) -> Account {
-        Account::new(&self.reader, self.actor)
-    }
-
-    async fn score(&self) -> f64 {
-        score(self.score)
-    }
-
-    async fn label(&self) -> Option<&str> {
-        self.label.as_deref()
-    }
-
-    async fn at(&self) -> DateTime {
-        self.at
-    }
-}
 
 /// Conditions on inferences; all that are set must hold. `parent` holds if one of the parents passes
 #[derive(Clone, Debug, Default, InputObject)]

@@ -1,9 +1,9 @@
 //! Models, their updates, policies and statistics.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, Object};
 use tributary_schemas::event::EventType;
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units;
@@ -17,14 +17,14 @@ use super::super::global_id::GlobalId;
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::page::PageArgs;
 use super::super::reader::{Reader, Request};
-use super::super::rows::{Row, rows};
-use super::super::scalars::{DateTime, Hash, Long, Wei};
-use super::super::waves::Load;
+use super::super::rows::Row;
+use super::super::scalars::{DateTime, Hash, Long};
 use super::account::Account;
-use super::contribution::score;
 use super::datanet::Datanet;
 use super::event::{Event, PLACE_ORDER};
 use super::inference::{self, Inference, InferenceOrder, InferenceWhere};
+use super::model_stats::ModelStats;
+use super::policy::{GLOBAL, Policy, PolicyOf};
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, text};
 use tributary_query::views;
@@ -278,154 +278,6 @@ impl ModelUpdate {
     async fn event(&self) -> &Event {
         &self.event
     }
-}
-
-/// The scope of the policy of all models that have none of their own.
-const GLOBAL: &str = "global";
-
-/// How fees are split, in basis points.
-/// scope is a model_id, global, or empty for the built-in default.
-#[derive(Clone, SimpleObject)]
-pub struct Policy {
-    scope: String,
-    contributors: i32,
-    model: i32,
-    node: i32,
-    validators: i32,
-    protocol: i32,
-    upstream: i32,
-}
-
-/// What holds without any policy, by the rules of settlement.
-impl Default for Policy {
-    fn default() -> Self {
-        Self { scope: String::new(), contributors: 6000, model: 2000, node: 1000, validators: 500, protocol: 500, upstream: 3000 }
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct PolicyOf(String);
-
-impl Load for PolicyOf {
-    type Value = Policy;
-
-    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Policy>, QueryError> {
-        let mut query = SqlText::new(
-            "SELECT r.scope, r.contributors_bps, r.model_bps, r.node_bps, r.validators_bps, r.protocol_bps, r.upstream_bps \
-             FROM current_policies r WHERE r.scope IN (",
-        );
-        query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
-        let found = reader.ask(query).await?;
-        let policy = |row: Row<'_>| -> Result<(Self, Policy), QueryError> {
-            let bps = |name: &str| Ok::<_, QueryError>(i32::try_from(row.long(name)?).unwrap_or(i32::MAX));
-            let policy = Policy {
-                scope: row.text("scope")?,
-                contributors: bps("contributors_bps")?,
-                model: bps("model_bps")?,
-                node: bps("node_bps")?,
-                validators: bps("validators_bps")?,
-                protocol: bps("protocol_bps")?,
-                upstream: bps("upstream_bps")?,
-            };
-            Ok((Self(policy.scope.clone()), policy))
-        };
-        rows(&found).map(policy).collect()
-    }
-}
-
-/// What a model has done.
-pub struct ModelStats {
-    reader: Arc<Reader>,
-    model_id: String,
-}
-
-#[Object]
-impl ModelStats {
-    async fn inferences(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.work().await?.inferences))
-    }
-
-    async fn input_tokens(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.work().await?.input_tokens))
-    }
-
-    async fn output_tokens(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.work().await?.output_tokens))
-    }
-
-    async fn fees(&self) -> Result<Wei, QueryError> {
-        Ok(Wei(self.work().await?.fees))
-    }
-
-    /// The mean score of the feedback on its inferences; null without any
-    async fn mean_feedback(&self) -> Result<Option<f64>, QueryError> {
-        self.reader.get(FeedbackOf(self.model_id.clone())).await
-    }
-}
-
-impl ModelStats {
-    async fn work(&self) -> Result<Work, QueryError> {
-        Ok(self.reader.get(WorkOf(self.model_id.clone())).await?.unwrap_or_default())
-    }
-}
-
-#[derive(Clone, Default)]
-struct Work {
-    inferences: i64,
-    input_tokens: i64,
-    output_tokens: i64,
-    fees: u128,
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct WorkOf(String);
-
-impl Load for WorkOf {
-    type Value = Work;
-
-    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Work>, QueryError> {
-        let mut query = SqlText::new(
-            "SELECT r.model_id, count(*) AS inferences, sum(r.input_tokens) AS input_tokens, \
-             sum(r.output_tokens) AS output_tokens, sum(r.fee) AS fees FROM effective_inferences r WHERE r.model_id IN (",
-        );
-        query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY r.model_id");
-        let found = reader.ask(query).await?;
-        let work = |row: Row<'_>| -> Result<(Self, Work), QueryError> {
-            let work = Work {
-                inferences: row.long("inferences")?,
-                input_tokens: row.long("input_tokens")?,
-                output_tokens: row.long("output_tokens")?,
-                fees: row.wei("fees")?,
-            };
-            Ok((Self(row.text("model_id")?), work))
-        };
-        rows(&found).map(work).collect()
-    }
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct FeedbackOf(String);
-
-impl Load for FeedbackOf {
-    type Value = f64;
-
-    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, f64>, QueryError> {
-        let feedback = views::counted("feedback", "inference_id");
-        let mut query = SqlText::new(format!(
-            "SELECT i.model_id, sum(f.score) AS total, count(*) AS votes FROM effective_inferences i \
-             JOIN ({feedback}) f ON f.inference_id = i.inference_id WHERE i.model_id IN ("
-        ));
-        query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY i.model_id");
-        let found = reader.ask(query).await?;
-        rows(&found).map(|row| Ok((Self(row.text("model_id")?), mean_score(row)?))).collect()
-    }
-}
-
-/// The mean of scores from their `total` in millionths and the number of `votes`.
-pub(crate) fn mean_score(row: Row<'_>) -> Result<f64, QueryError> {
-    let (total, votes) = (row.long("total")?, row.long("votes")?);
-    #[allow(clippy::cast_precision_loss)] // a mean is not exact anyway
-    Ok(score(total) / votes as f64)
 }
 
 /// Conditions on the kind of a model; all that are set must hold

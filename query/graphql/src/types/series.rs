@@ -11,7 +11,7 @@ use tributary_schemas::units;
 use super::super::reader::Reader;
 use super::super::rows::{Row, rows};
 use super::super::scalars::DateTime;
-use super::model::mean_score;
+use super::model_stats::mean_score;
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::SqlText;
 use tributary_query::views;
