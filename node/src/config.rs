@@ -43,6 +43,8 @@ section! {
         index: Index = Index::default(),
         /// Answering queries.
         query: Query = Query::default(),
+        /// Answering GraphQL.
+        graphql: Graphql = Graphql::default(),
         /// Closing epochs.
         settlement: Settlement = Settlement::default(),
     }
@@ -110,6 +112,25 @@ section! {
         rows_max: u64 = 10_000_000,
         /// The most queries that run at once.
         queries_max: u64 = 8,
+    }
+}
+section! {
+    /// `[graphql]`
+    Graphql {
+        /// How long one request may take, in milliseconds.
+        timeout_ms: u64 = 30_000,
+        /// The most requests that run at once.
+        requests_max: u64 = 16,
+        /// The most values that one operation may ask for.
+        complexity_max: u64 = 200_000,
+        /// The most levels of fields of one operation.
+        depth_max: u64 = 32,
+        /// The most clients that follow subscriptions.
+        subscribers_max: u64 = 1_000,
+        /// How long a subscriber may take to accept one message, in milliseconds.
+        stall_ms: u64 = 10_000,
+        /// Origins whose pages may ask, separated by commas; `*` for all. `dev` takes its own pages only.
+        cors_origins: String = String::new(),
     }
 }
 section! {
@@ -201,6 +222,12 @@ impl Config {
             ("query.memory_bytes_max", self.query.memory_bytes_max, 1, ANY),
             ("query.rows_max", self.query.rows_max, 1, ANY),
             ("query.queries_max", self.query.queries_max, 1, ANY),
+            ("graphql.timeout_ms", self.graphql.timeout_ms, 1, ANY),
+            ("graphql.requests_max", self.graphql.requests_max, 1, ANY),
+            ("graphql.complexity_max", self.graphql.complexity_max, 1, ANY),
+            ("graphql.depth_max", self.graphql.depth_max, 1, 64),
+            ("graphql.subscribers_max", self.graphql.subscribers_max, 1, ANY),
+            ("graphql.stall_ms", self.graphql.stall_ms, 1, ANY),
         ];
         for (key, value, least, most) in ranges {
             if value < least {

@@ -102,7 +102,7 @@ impl Record {
             Arc::clone(&clock),
             query_settings(config),
         );
-        let graphql = Graphql::new(Arc::clone(&engine), graphql_settings());
+        let graphql = Graphql::new(Arc::clone(&engine), graphql_settings(config));
         Ok(Self { directory, store, clock, journal, client, certificates, lake, engine, graphql })
     }
 
@@ -321,8 +321,20 @@ fn query_settings(config: &Config) -> tributary_query::Settings {
     }
 }
 
-fn graphql_settings() -> tributary_graphql::Settings {
-    tributary_graphql::Settings { version: crate::cli::VERSION.to_owned(), ..tributary_graphql::Settings::default() }
+fn graphql_settings(config: &Config) -> tributary_graphql::Settings {
+    let graphql = &config.graphql;
+    let origins = graphql.cors_origins.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    tributary_graphql::Settings {
+        request_timeout: Duration::from_millis(graphql.timeout_ms),
+        requests_max: to_usize(graphql.requests_max),
+        complexity_max: graphql.complexity_max,
+        depth_max: to_usize(graphql.depth_max),
+        subscribers_max: to_usize(graphql.subscribers_max),
+        stall_max: Duration::from_millis(graphql.stall_ms),
+        cors_origins: origins.map(str::to_owned).collect(),
+        version: crate::cli::VERSION.to_owned(),
+        ..tributary_graphql::Settings::default()
+    }
 }
 
 /// A configured size; on a 32-bit machine a larger one means "as much as there is".

@@ -61,6 +61,7 @@ impl Dev {
             fault = stages.fault() => Some(fault),
         };
         shutdown.cancel();
+        record.graphql.close();
         let ended = stages.end(END_MAX).await;
         fault.map_or(ended, Err)
     }

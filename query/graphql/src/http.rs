@@ -119,6 +119,9 @@ pub(crate) async fn handle(State(graphql): State<Arc<Graphql>>, request: HttpReq
         return refuse(form, status(&error), &error);
     }
     let answered = graphql.run(checked).await;
+    if wanted == Wanted::Events {
+        return sse::once(&answered);
+    }
     let fixed = answered.fixed;
     let plans = answered.plans;
     let mut response = answer(form, answered);

@@ -133,6 +133,7 @@ impl Follower {
 
     /// The next wanted event of the open batch; moves the position past what is not wanted, and past the batch at its end.
     fn next_in(&mut self, reader: &Arc<Reader>, batch: &OpenBatch) -> Result<Option<Event>, QueryError> {
+        reader.begin_answer();
         let (partition, seq) = (batch.header.partition, batch.header.seq);
         let missing = || QueryError::new(Code::Internal, "a position names every partition");
         let slot = self.position.0.get_mut(&partition).ok_or_else(missing)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arrow::record_batch::RecordBatch;
 use async_graphql::Context;
@@ -14,7 +14,7 @@ use super::batches::{Batches, OpenBatch};
 use super::settings::Settings;
 use super::waves::{Load, Waves};
 use tributary_query::engine::{AsOf, Engine, Session};
-use tributary_query::error::QueryError;
+use tributary_query::error::{Code, QueryError};
 use tributary_query::point::Point;
 use tributary_query::sql_text::SqlText;
 
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     plans: AtomicU64,
     moving: AtomicBool,
     at_head: AtomicBool,
+    bytes: AtomicUsize,
+    bytes_max: usize,
 }
 
 /// One request and its readers.
@@ -46,6 +48,8 @@ impl Request {
             plans: AtomicU64::new(0),
             moving: AtomicBool::new(false),
             at_head: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+            bytes_max: settings.answer_bytes_max,
         };
         Self { shared: Arc::new(shared), head: OnceCell::new(), readers: Mutex::default() }
     }
@@ -169,6 +173,24 @@ impl Reader {
     /// Says that the answer has a part that changes at a point.
     pub(crate) fn note_moving(&self) {
         self.shared.moving.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts the bytes of a large part of the answer.
+    ///
+    /// # Errors
+    /// `answer_too_large` when all of them together are too many.
+    pub(crate) fn count_bytes(&self, bytes: usize) -> Result<(), QueryError> {
+        let before = self.shared.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before.saturating_add(bytes) > self.shared.bytes_max {
+            let message = format!("the answer has more than {} bytes: ask for fewer events at a time", self.shared.bytes_max);
+            return Err(QueryError::new(Code::AnswerTooLarge, message));
+        }
+        Ok(())
+    }
+
+    /// Begins the next answer of a subscription.
+    pub(crate) fn begin_answer(&self) {
+        self.shared.bytes.store(0, Ordering::Relaxed);
     }
 
     /// The rows of a query.

@@ -8,7 +8,7 @@ use async_graphql::{EmptyMutation, PathSegment, Response, ServerError, Variables
 use futures::{Stream, StreamExt};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::batches::Batches;
@@ -70,6 +70,8 @@ pub struct Graphql {
     shape: Shape,
     admission: Admission,
     persisted: Cache<[u8; 32], Arc<str>>,
+    /// Says when subscriptions must end.
+    closing: watch::Sender<bool>,
     /// Places for clients that follow subscriptions.
     pub(crate) subscribers: Arc<Semaphore>,
     pub(crate) settings: Settings,
@@ -83,6 +85,7 @@ impl Graphql {
         let batches = Batches::new(Arc::clone(engine.journal()), settings.batches_cache_max);
         Arc::new(Self {
             batches: Arc::new(batches),
+            closing: watch::Sender::new(false),
             metrics: Metrics::default(),
             shape: Shape::of(&schema.sdl()),
             schema,
@@ -92,6 +95,18 @@ impl Graphql {
             engine,
             settings,
         })
+    }
+
+    /// Ends all subscriptions, now and from now on: the server is about to stop, and their clients resume elsewhere.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Returns once subscriptions must end.
+    pub(crate) async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives as long as this interface.
+        drop(closing.wait_for(|closing| *closing).await);
     }
 
     /// The metrics, to be registered.

@@ -18,6 +18,18 @@ use tributary_query::error::{Code, QueryError};
 /// How often something is sent when nothing happens, so that nobody between takes the connection for dead.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
 
+/// The answer of a query as the only event.
+pub(crate) fn once(answer: &Answer) -> Response {
+    let mut text = event(answer).to_vec();
+    text.extend_from_slice(COMPLETE);
+    let headers =
+        [(CONTENT_TYPE, HeaderValue::from_static("text/event-stream")), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (headers, text).into_response()
+}
+
+/// The last event.
+const COMPLETE: &[u8] = b"event: complete\ndata:\n\n";
+
 /// Follows an operation. A client that does not take an event in time finds the transfer broken off; it goes on with the
 /// `Last-Event-ID` of what it has.
 pub(crate) fn follow(graphql: &Arc<Graphql>, checked: Checked) -> Response {
@@ -44,6 +56,7 @@ async fn run(graphql: Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>,
     loop {
         let chunk = tokio::select! {
             () = send.closed() => return,
+            () = graphql.closed() => return,
             next = timeout(ALIVE_EVERY, answers.next()) => match next {
                 Err(_) => Bytes::from_static(b":\n\n"),
                 Ok(Some(answer)) => event(&answer),
@@ -60,7 +73,7 @@ async fn run(graphql: Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>,
         }
     }
     // A client that is gone does not need the end.
-    drop(timeout(stall_max, send.send(Ok(Bytes::from_static(b"event: complete\ndata:\n\n")))).await);
+    drop(timeout(stall_max, send.send(Ok(Bytes::from_static(COMPLETE)))).await);
 }
 
 fn event(answer: &Answer) -> Bytes {

@@ -36,6 +36,7 @@ const REASON_BYTES_MAX: usize = 123;
 
 /// The close codes of the protocol, and our own.
 mod close {
+    pub(super) const GOING_AWAY: u16 = 1001;
     pub(super) const BAD_REQUEST: u16 = 4400;
     pub(super) const UNAUTHORIZED: u16 = 4401;
     pub(super) const NOT_ACCEPTABLE: u16 = 4406;
@@ -130,12 +131,15 @@ struct Connection {
 impl Connection {
     /// Speaks the protocol until the client goes, or breaks it.
     async fn run(&mut self, mut stream: SplitStream<WebSocket>, mut said: mpsc::Receiver<Said>) -> Option<Closing> {
+        let graphql = Arc::clone(&self.graphql);
+        let mut going = Box::pin(graphql.closed());
         let init_by = Instant::now() + INIT_WAIT;
         let mut ping = tokio::time::interval(PING_EVERY);
         let mut heard = Instant::now();
         loop {
             let ended = tokio::select! {
                 biased;
+                () = &mut going => Err(Closing::new(close::GOING_AWAY, "the server stops; resume after the last cursor received")),
                 message = stream.next() => {
                     heard = Instant::now();
                     match message {

@@ -145,3 +145,84 @@ async fn a_text_made_to_hurt_is_answered_or_refused_in_bounded_time() {
     }
     assert_eq!(world.ask("SELECT 1 AS x").await, [serde_json::json!({"x": 1})], "still answering");
 }
+
+/// Ten thousand texts made of SQL's own words, most of them wrong: each gets rows or a code that is not a fault of ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_generated_texts_get_rows_or_a_code() {
+    let world = World::new(1).await;
+    world.add((0..5).map(|n| super::fixture::inference(&format!("i{n}"), "dev", "1"))).await;
+    let session = world.engine.session(world.engine.head().await.unwrap()).await.unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut chance = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let good = [
+        "SELECT inference_id, fee FROM effective_inferences WHERE fee > 0 ORDER BY fee LIMIT 3",
+        "SELECT model_id, count(*), sum(fee) FROM inferences GROUP BY model_id",
+        "SELECT e.type, i.fee FROM events e JOIN inferences i ON e.key = i.inference_id",
+        "WITH a AS (SELECT 1 AS x UNION ALL SELECT 2) SELECT x, row_number() OVER (ORDER BY x) FROM a",
+        "SELECT unnest(parents) FROM inferences",
+        "SELECT CASE WHEN fee > 1 THEN upper(model_id) ELSE hex(node) END FROM inferences",
+    ];
+    let words = [
+        "SELECT",
+        "FROM",
+        "WHERE",
+        "(",
+        ")",
+        ",",
+        "*",
+        "NULL",
+        "1",
+        "'x'",
+        "''",
+        "--",
+        "/*",
+        ";",
+        "COPY",
+        "INTO",
+        "events",
+        "fee",
+        "AND",
+        "NOT",
+        "$1",
+        "::int",
+        "INTERVAL '1 day'",
+        "1e999",
+        "-",
+        "=",
+        "||",
+        "GROUP BY",
+        "HAVING",
+        "LATERAL",
+        "CREATE EXTERNAL TABLE",
+        "'/etc/passwd'",
+        "DROP",
+        "TABLE",
+        "cut",
+        "[1,2]",
+    ];
+    let mut answered = 0;
+    for n in 0..10_000 {
+        let mut text = good[chance(good.len())].to_owned();
+        for _ in 0..if n % 10 == 0 { 0 } else { 1 + chance(4) } {
+            let mut at = chance(text.len() + 1);
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            match chance(3) {
+                0 => text.insert_str(at, words[chance(words.len())]),
+                1 => text.insert_str(at, &format!(" {} ", words[chance(words.len())])),
+                _ => text.replace_range(at..(at + chance(9)).min(text.len()), ""),
+            }
+        }
+        match session.collect(&text).await {
+            Ok(_) => answered += 1,
+            Err(error) => assert!(!matches!(error.code, Code::Internal | Code::Corrupt | Code::Unavailable), "{text}: {error}"),
+        }
+    }
+    assert!(answered > 900, "{answered} were answered");
+}

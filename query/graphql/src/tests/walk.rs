@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::service::Graphql;
 use super::ask::{code, data, graphql};
-use crate::fixture::{World, inference};
+use crate::fixture::{World, address, event, inference};
 
 /// Walks a list to its end; between pages `meanwhile` happens.
 async fn walk(graphql: &Graphql, query: &str, backward: bool, mut meanwhile: impl AsyncFnMut()) -> Vec<String> {
@@ -87,4 +87,62 @@ async fn a_cursor_of_another_list_and_pages_out_of_range_are_refused() {
     let both = data(&graphql, &query(""), json!({"first": 2, "last": 1})).await["list"].clone();
     assert_eq!(both["edges"][0]["node"]["id"], "i1");
     assert_eq!(both["pageInfo"]["hasPreviousPage"], json!(true));
+}
+
+/// Every list of the root, walked in small pages, gives what one large page gives; forwards, and backwards where it can.
+#[tokio::test]
+async fn every_list_of_the_root_is_walked_whole() {
+    let world = World::new(3).await;
+    let mut events = Vec::new();
+    for n in 0..9 {
+        let (net, piece, model) = (format!("net{n}"), format!("c{n}"), format!("m{n}"));
+        let hash = format!("0x{}", "cd".repeat(32));
+        events.push(event(
+            "datanet.registered",
+            &net,
+            "dev",
+            json!({"datanet_id": net, "owner": address(7), "name": format!("n{}", n % 3)}),
+        ));
+        let data = json!({"contribution_id": piece, "datanet_id": "net0", "contributor": address(8), "content_hash": hash, "bytes": n % 4});
+        events.push(event("contribution.submitted", &piece, "dev", data));
+        let data = json!({"model_id": model, "kind": "base", "owner": address(9), "parents": [], "datanets": ["net0"]});
+        events.push(event("model.registered", &model, "dev", data));
+        let data = json!({"agent_id": format!("agent{n}"), "action": "pay", "inferences": ["i1"]});
+        events.push(event("agent.acted", &format!("act{n}"), "dev", data));
+        events.push(inference(&format!("i{n}"), "dev", &(n % 2).to_string()));
+    }
+    world.add(events).await;
+    world.publish().await;
+    let graphql = graphql(&world);
+    for (list, orders, backwards) in [
+        ("datanets", &["DATANET_ID", "NAME", "REGISTERED_AT", "EARNED"][..], true),
+        ("contributions", &["CONTRIBUTION_ID", "SUBMITTED_AT", "BYTES", "EARNED"], true),
+        ("models", &["MODEL_ID", "REGISTERED_AT", "INFERENCES", "FEES"], true),
+        ("inferences", &["INFERENCE_ID", "AT", "FEE", "OUTPUT_TOKENS", "LATENCY"], true),
+        ("agents", &[], true),
+        ("events", &[], true),
+        ("batches", &[], false),
+        ("blobs", &[], false),
+    ] {
+        let by =
+            orders.iter().flat_map(|field| ["ASC", "DESC"].map(|way| format!(", orderBy: {{field: {field}, direction: {way}}}")));
+        for order in by.chain([String::new()]) {
+            let back = if backwards { "last: $last, before: $before, " } else { "" };
+            let declared = if backwards { ", $last: Int, $before: String" } else { "" };
+            let query = format!(
+                "query($first: Int, $after: String{declared}) {{ list: {list}({back}first: $first, after: $after{order}) {{ totalCount \
+                 edges {{ node {{ id }} }} pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} }}"
+            );
+            let all = data(&graphql, &query, json!({"first": 1000})).await["list"].clone();
+            let mut expected: Vec<String> =
+                all["edges"].as_array().unwrap().iter().map(|edge| edge["node"]["id"].as_str().unwrap().to_owned()).collect();
+            assert!(expected.len() >= 3, "{list}");
+            assert_eq!(all["totalCount"], json!(expected.len()), "{list}");
+            assert_eq!(walk(&graphql, &query, false, async || {}).await, expected, "{list}{order}");
+            if backwards {
+                expected.reverse();
+                assert_eq!(walk(&graphql, &query, true, async || {}).await, expected, "{list}{order}, backwards");
+            }
+        }
+    }
 }

@@ -230,6 +230,7 @@ impl Event {
     /// The payload as its producer would send it
     async fn data(&self) -> Result<Json, QueryError> {
         let json = cloudevents::data_json(&self.draft().await?.data);
+        self.reader.count_bytes(json.len())?;
         let data: serde_json::Value =
             serde_json::from_str(&json).map_err(|error| QueryError::new(Code::Internal, error.to_string()))?;
         Value::from_json(data).map(Json).map_err(|error| QueryError::new(Code::Internal, error.to_string()))
@@ -237,7 +238,10 @@ impl Event {
 
     /// The recorded bytes: protobuf, tributary.v1.Event
     async fn raw(&self) -> Result<String, QueryError> {
-        Ok(hex(self.open().await?.event_bytes(self.place.ordinal)?))
+        let batch = self.open().await?;
+        let bytes = batch.event_bytes(self.place.ordinal)?;
+        self.reader.count_bytes(2 * bytes.len())?;
+        Ok(hex(bytes))
     }
 
     async fn finality(&self) -> Result<Finality, QueryError> {
