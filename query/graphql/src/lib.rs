@@ -21,6 +21,7 @@ mod fixture;
 mod global_id;
 mod graphiql;
 mod http;
+mod kept;
 mod listing;
 mod live;
 pub mod metrics;

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::batches::Batches;
 use super::document::{self, Shape};
+use super::kept;
 use super::metrics::Metrics;
 use super::query_root::Query;
 use super::reader::Request;
@@ -57,6 +58,8 @@ pub(crate) struct Checked {
     document: ExecutableDocument,
     operation_name: Option<String>,
     variables: Variables,
+    /// Whether selections of it can come out empty.
+    kept: bool,
     /// What kind of operation it is.
     pub(crate) kind: OperationType,
 }
@@ -124,12 +127,13 @@ impl Graphql {
     /// Those of the document, and `persisted_query_not_found`.
     pub(crate) fn check(&self, ask: Ask) -> Result<Checked, QueryError> {
         let text = self.text_of(&ask)?;
-        let document = document::parse(&text, &self.settings)?;
+        let mut document = document::parse(&text, &self.settings)?;
         let variables = Variables::from_json(Value::Object(ask.variables));
         let operation = document::operation(&document, ask.operation_name.as_deref())?;
         document::check(&self.shape, &self.settings, (&document, operation), &variables)?;
         let kind = operation.ty;
-        Ok(Checked { document, operation_name: ask.operation_name, variables, kind })
+        let kept = kept::keep(&mut document);
+        Ok(Checked { document, operation_name: ask.operation_name, variables, kind, kept })
     }
 
     /// The document, which the request may name by its hash.
@@ -166,6 +170,7 @@ impl Graphql {
             Err(error) => return Answer::refused(error),
         };
         let request = self.request();
+        let kept = checked.kept;
         let run = Driver::new(Arc::clone(request.waves())).run(self.schema.execute(prepared(checked, &request)));
         let Ok(response) = tokio::time::timeout_at(deadline, run).await else {
             let limit: Duration = self.settings.request_timeout;
@@ -174,14 +179,15 @@ impl Graphql {
         let fixed = response.errors.is_empty() && request.is_fixed();
         #[allow(clippy::cast_precision_loss)] // a few
         self.metrics.plans.observe(request.plans() as f64);
-        Answer { fixed, plans: request.plans(), ..Answer::of(response) }
+        Answer { fixed, plans: request.plans(), ..Answer::of(response, kept) }
     }
 
     /// Runs a subscription; its answers come until it or its reader ends.
     pub(crate) fn follow(&self, checked: Checked) -> impl Stream<Item = Answer> + Send + use<> {
         let request = self.request();
+        let kept = checked.kept;
         let answers = self.schema.execute_stream(prepared(checked, &request));
-        Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers)).map(Answer::of)
+        Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers)).map(move |response| Answer::of(response, kept))
     }
 }
 
@@ -212,7 +218,7 @@ impl Answer {
         Self { body, refused: Some(error), fixed: false, plans: 0 }
     }
 
-    fn of(response: Response) -> Self {
+    fn of(response: Response, kept: bool) -> Self {
         let errors: Vec<Value> = response.errors.iter().map(error).collect();
         // What fails before anything is run has no place in the answer.
         let unrun = !errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty());
@@ -222,7 +228,10 @@ impl Answer {
             let refused = refused.unwrap_or_else(|| QueryError::new(Code::BadGraphql, first.message.clone()));
             return Self { body: json!({ "errors": errors }), refused: Some(refused), fixed: false, plans: 0 };
         }
-        let data = response.data.into_json().unwrap_or(Value::Null);
+        let mut data = response.data.into_json().unwrap_or(Value::Null);
+        if kept {
+            kept::strip(&mut data);
+        }
         let body = if errors.is_empty() { json!({ "data": data }) } else { json!({ "data": data, "errors": errors }) };
         Self { body, refused: None, fixed: false, plans: 0 }
     }

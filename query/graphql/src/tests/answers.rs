@@ -253,3 +253,14 @@ async fn a_series_has_every_interval_and_the_greatest_groups() {
     }
     assert_eq!(code(&graphql, query, json!({"m": "FEES", "g": "ROLE"})).await, "bad_series");
 }
+
+#[tokio::test]
+async fn an_object_of_which_nothing_is_selected_is_empty_and_not_null() {
+    let world = small_world().await;
+    let graphql = graphql(&world);
+    let query = r#"query($yes: Boolean!) { meta { cut @skip(if: $yes) } search(text: "i1") { ... on Datanet { name } }
+        node(id: "x") { id @skip(if: $yes) } inference(inferenceId: "i1") @skip(if: $yes) { fee } }"#;
+    let found = data(&graphql, query, json!({"yes": true})).await;
+    assert_eq!(found, json!({"meta": {}, "search": [{}], "node": null}));
+    assert_eq!(data(&graphql, "{ meta @skip(if: true) { cut } }", none()).await, json!({}));
+}
