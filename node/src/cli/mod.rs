@@ -9,6 +9,7 @@ mod send;
 mod settle;
 mod sql;
 mod status;
+mod table;
 mod verify;
 
 use std::path::PathBuf;

@@ -1,12 +1,12 @@
 //! `tributary sql`: one query against a running server.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 
 use arrow::ipc::reader::StreamDecoder;
-use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use futures::StreamExt;
 
+use super::table::TablePrinter;
 use crate::exit::{Failure, Outcome};
 use crate::remote;
 
@@ -64,21 +64,21 @@ impl Sql {
     }
 }
 
-/// Prints the answer: text and Parquet as they come, a table one record batch at a time.
+/// Prints the answer: text and Parquet as they come, rows as one table.
 struct Printer {
-    table: Option<(StreamDecoder, u64)>,
+    table: Option<(StreamDecoder, Option<TablePrinter>)>,
     ends_line: bool,
     binary: bool,
 }
 
 impl Printer {
     fn new(format: Format) -> Self {
-        let table = (format == Format::Table).then(|| (StreamDecoder::new(), 0));
+        let table = (format == Format::Table).then(|| (StreamDecoder::new(), None));
         Self { table, ends_line: true, binary: format == Format::Parquet }
     }
 
     fn push(&mut self, bytes: bytes::Bytes) -> Outcome {
-        let Some((decoder, rows)) = &mut self.table else {
+        let Some((decoder, printer)) = &mut self.table else {
             self.ends_line = bytes.last() == Some(&b'\n');
             return write(&bytes);
         };
@@ -86,9 +86,9 @@ impl Printer {
         while !buffer.is_empty() {
             let decoded = decoder.decode(&mut buffer).map_err(|e| Failure::failed("the answer is not an Arrow stream", e))?;
             if let Some(batch) = decoded {
-                *rows += batch.num_rows() as u64;
-                let text = pretty_format_batches(&[batch]).map_err(|e| Failure::failed("the answer cannot be printed", e))?;
-                write(format!("{text}\n").as_bytes())?;
+                let stdout = std::io::stdout();
+                let printer = printer.get_or_insert_with(|| TablePrinter::new(&batch.schema(), stdout.is_terminal()));
+                printer.push(&batch, &mut stdout.lock()).map_err(unprintable)?;
             }
         }
         Ok(())
@@ -96,14 +96,23 @@ impl Printer {
 
     fn finish(mut self) -> Outcome {
         match &mut self.table {
-            Some((decoder, rows)) => {
+            Some((decoder, printer)) => {
+                let schema = decoder.schema();
                 decoder.finish().map_err(|e| Failure::failed("the answer broke off", e))?;
-                write(format!("{rows} row{}\n", if *rows == 1 { "" } else { "s" }).as_bytes())
+                let empty = || schema.as_ref().map(|schema| TablePrinter::new(schema, false));
+                match printer.take().or_else(empty) {
+                    Some(printer) => printer.finish(&mut std::io::stdout().lock()).map_err(unprintable),
+                    None => Ok(()),
+                }
             }
             None if !self.ends_line && !self.binary => write(b"\n"),
             None => Ok(()),
         }
     }
+}
+
+fn unprintable(error: arrow::error::ArrowError) -> Failure {
+    Failure::failed("the answer cannot be printed", error)
 }
 
 fn write(bytes: &[u8]) -> Outcome {

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::datatypes::{DataType, Decimal128Type};
 use datafusion::common::{Result, exec_err, plan_err};
-use datafusion::logical_expr::{
-    ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature, Volatility,
-};
+use datafusion::logical_expr::{ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility};
 use tributary_schemas::units::keccak256;
 
 use crate::catalog::hex;
@@ -19,13 +17,9 @@ const TOKENS: DataType = DataType::Decimal128(38, TOKEN_DECIMALS);
 
 /// All of them.
 pub(super) fn all() -> Vec<Arc<ScalarUDF>> {
-    let bytes = || {
-        let types = [DataType::Utf8, DataType::Utf8View, DataType::LargeUtf8, DataType::Binary, DataType::BinaryView];
-        let exact = types.into_iter().chain([DataType::LargeBinary]).map(|data_type| TypeSignature::Exact(vec![data_type]));
-        Signature::one_of(exact.collect(), Volatility::Immutable)
-    };
+    let bytes = || Signature::user_defined(Volatility::Immutable);
     vec![
-        Arc::new(ScalarUDF::new_from_impl(WeiToToken { signature: Signature::exact(vec![WEI], Volatility::Immutable) })),
+        Arc::new(ScalarUDF::new_from_impl(WeiToToken { signature: Signature::user_defined(Volatility::Immutable) })),
         Arc::new(ScalarUDF::new_from_impl(OfBytes { name: "keccak256", signature: bytes() })),
         Arc::new(ScalarUDF::new_from_impl(OfBytes { name: "hex", signature: bytes() })),
     ]
@@ -48,6 +42,15 @@ impl ScalarUDFImpl for WeiToToken {
 
     fn return_type(&self, _types: &[DataType]) -> Result<DataType> {
         Ok(TOKENS)
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [DataType::Decimal128(_, 0) | DataType::Null] => Ok(vec![WEI]),
+            [whole] if whole.is_integer() => Ok(vec![WEI]),
+            [other] => plan_err!("wei_to_token takes an amount in wei, a whole number; found {other}"),
+            _ => plan_err!("wei_to_token takes one amount"),
+        }
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
@@ -88,6 +91,17 @@ impl ScalarUDFImpl for OfBytes {
     fn return_type(&self, types: &[DataType]) -> Result<DataType> {
         match types {
             [_] => Ok(DataType::Utf8),
+            _ => plan_err!("{} takes one text or bytes", self.name),
+        }
+    }
+
+    /// A number is refused: whose digits would be meant?
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        match types {
+            [DataType::Null] => Ok(vec![DataType::Utf8]),
+            [own] if own.is_string() || own.is_binary() => Ok(vec![own.clone()]),
+            [DataType::FixedSizeBinary(_)] => Ok(vec![DataType::Binary]),
+            [other] => plan_err!("{} takes a text or bytes; found {other}", self.name),
             _ => plan_err!("{} takes one text or bytes", self.name),
         }
     }
