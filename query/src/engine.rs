@@ -421,7 +421,7 @@ impl Session {
     /// # Errors
     /// `store_unavailable`, `corrupt`.
     pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, QueryError> {
-        Ok(self.base.blobs().await?.blob_of(partition, seq).cloned())
+        Ok(self.base.blob_index().await?.blob_of(partition, seq).cloned())
     }
 
     /// The blobs that hold batches of the cut, by partition and first batch.
@@ -429,7 +429,7 @@ impl Session {
     /// # Errors
     /// `store_unavailable`, `corrupt`.
     pub async fn blobs(&self) -> Result<&[BlobRecord], QueryError> {
-        Ok(self.base.blobs().await?.all())
+        Ok(self.base.blob_index().await?.all())
     }
 
     /// The cut of the last epoch seen.

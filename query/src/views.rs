@@ -55,15 +55,18 @@ fn first(table: &str, key: &str) -> String {
 
 /// The first row of each identity: a repeated event does not count again. (The identity's type is the table's.)
 pub fn counted(table: &str, key: &str) -> String {
-    let (f, r) = (at("f"), at("r"));
-    let firsts = format!("SELECT f.{key}, min({f}) AS at FROM {table} f GROUP BY f.{key}, f.source, f.event_id");
-    format!("SELECT r.* FROM ({firsts}) c RIGHT SEMI JOIN {table} r ON c.{key} = r.{key} AND c.at = {r}")
+    chosen(table, key, &identities(table, key))
+}
+
+/// The place of the first row of each identity.
+fn identities(table: &str, key: &str) -> String {
+    let at = at("f");
+    format!("SELECT f.{key}, min({at}) AS at FROM {table} f GROUP BY f.{key}, f.source, f.event_id")
 }
 
 /// The latest row of each key among the first rows of each identity. (The identity's type is the table's.)
 fn latest(table: &str, key: &str) -> String {
-    let at = at("f");
-    let firsts = format!("SELECT f.{key}, min({at}) AS at FROM {table} f GROUP BY f.{key}, f.source, f.event_id");
+    let firsts = identities(table, key);
     chosen(table, key, &format!("SELECT l.{key}, max(l.at) AS at FROM ({firsts}) l GROUP BY l.{key}"))
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     at_head: AtomicBool,
     bytes: AtomicUsize,
     bytes_max: usize,
+    /// Numbers the readers.
+    readers: AtomicU64,
 }
 
 /// One request and its readers.
@@ -50,6 +52,7 @@ impl Request {
             at_head: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             bytes_max: settings.answer_bytes_max,
+            readers: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared), head: OnceCell::new(), readers: Mutex::default() }
     }
@@ -96,7 +99,7 @@ impl Request {
     pub(crate) async fn fresh(&self) -> Result<Arc<Reader>, QueryError> {
         let session = self.shared.engine.session_at_head().await?.sharing()?;
         let point = session.point().await?;
-        Ok(Arc::new(Reader { shared: Arc::clone(&self.shared), session, point }))
+        Ok(Reader::new(&self.shared, session, point))
     }
 
     /// The reader at a point that the text names, or at the head.
@@ -133,7 +136,7 @@ impl Request {
 
     async fn keep(&self, session: Session) -> Result<(Point, Arc<Reader>), QueryError> {
         let point = session.point().await?;
-        let reader = Arc::new(Reader { shared: Arc::clone(&self.shared), session, point: point.clone() });
+        let reader = Reader::new(&self.shared, session, point.clone());
         let mut readers = self.readers.lock().await;
         Ok((point.clone(), Arc::clone(readers.entry(point).or_insert(reader))))
     }
@@ -144,9 +147,20 @@ pub(crate) struct Reader {
     shared: Arc<Shared>,
     session: Session,
     point: Point,
+    number: u64,
 }
 
 impl Reader {
+    fn new(shared: &Arc<Shared>, session: Session, point: Point) -> Arc<Self> {
+        let number = shared.readers.fetch_add(1, Ordering::Relaxed);
+        Arc::new(Self { shared: Arc::clone(shared), session, point, number })
+    }
+
+    /// Its number in the request: no other reader has it, also after this one is gone.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The point: a cut and the last epoch seen.
     pub(crate) fn point(&self) -> &Point {
         &self.point

@@ -164,7 +164,8 @@ impl Graphql {
 
     /// Runs a query.
     pub(crate) async fn run(&self, checked: Checked) -> Answer {
-        let deadline = Instant::now() + self.settings.request_timeout;
+        let began = Instant::now();
+        let deadline = began + self.settings.request_timeout;
         let _place: Place = match self.admission.admit(Some(deadline)).await {
             Ok(place) => place,
             Err(error) => return Answer::refused(error),
@@ -177,6 +178,7 @@ impl Graphql {
             return Answer::refused(QueryError::new(Code::Timeout, format!("the request took longer than {limit:?}")));
         };
         let fixed = response.errors.is_empty() && request.is_fixed();
+        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         #[allow(clippy::cast_precision_loss)] // a few
         self.metrics.plans.observe(request.plans() as f64);
         Answer { fixed, plans: request.plans(), ..Answer::of(response, kept) }

@@ -50,6 +50,12 @@ pub(crate) fn follow(graphql: &Arc<Graphql>, checked: Checked) -> Response {
 type Chunk = Result<Bytes, QueryError>;
 
 async fn run(graphql: Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>, _place: OwnedSemaphorePermit) {
+    graphql.metrics().subscribers.inc();
+    pump(&graphql, checked, send).await;
+    graphql.metrics().subscribers.dec();
+}
+
+async fn pump(graphql: &Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>) {
     let stall_max = graphql.settings.stall_max;
     let metrics = graphql.metrics().clone();
     let mut answers = Box::pin(graphql.follow(checked));

@@ -34,7 +34,7 @@ pub(crate) trait Load: Eq + Hash + Clone + Send + Sync + 'static {
 type Answer<K> = Result<Option<<K as Load>::Value>, QueryError>;
 
 /// Which reader, and which kind of thing.
-type Kind = (usize, TypeId);
+type Kind = (u64, TypeId);
 
 /// What the fields of one request have asked for and not got yet, and what they got already.
 #[derive(Default)]
@@ -78,7 +78,7 @@ impl<K: Load> Queue for Asked<K> {
 }
 
 fn kind_of<K: Load>(reader: &Arc<Reader>) -> Kind {
-    (Arc::as_ptr(reader).addr(), TypeId::of::<K>())
+    (reader.number(), TypeId::of::<K>())
 }
 
 impl Waves {

@@ -76,11 +76,6 @@ impl BaseTables {
         }
     }
 
-    /// The blob that holds a batch, if its certificate is recorded.
-    pub(crate) async fn blobs(&self) -> Result<&Arc<BlobIndex>, QueryError> {
-        self.blob_index().await
-    }
-
     /// The closed epochs when a table of settlement was first named.
     pub(crate) async fn closed_epochs(&self) -> Result<&Arc<ClosedEpochs>, QueryError> {
         self.closed.get_or_try_init(|| self.read_epochs()).await
@@ -108,7 +103,8 @@ impl BaseTables {
         cell.get_or_try_init(|| async { Ok(self.sources.lake.snapshot(table).await?) }).await
     }
 
-    async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
+    /// The blobs that hold batches of the cut, when they were first asked for.
+    pub(crate) async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
         let read =
             || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, self.cut()))) };
         self.blobs.get_or_try_init(read).await
@@ -121,7 +117,8 @@ impl BaseTables {
             RowTest::UpToEpoch(self.last_epoch().await?)
         };
         let snapshot = self.snapshot(table).await?;
-        let stored = cut_of(snapshot).unwrap_or_default();
+        let senseless = || format!("table {}: a transaction of the indexer makes no sense", table.name());
+        let stored = cut_of(snapshot).ok_or_else(|| QueryError::new(Code::Corrupt, senseless()))?;
         let whole = match &test {
             RowTest::InCut(_) => self.cut().is_at_least(&stored),
             // The rows of a later epoch may be there in part: the job writes them before it closes, and may have died on the way.

@@ -7,7 +7,7 @@ use futures::future::try_join_all;
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units;
 
-use super::super::entity::find;
+use super::super::entity::{Entity, find};
 use super::super::reader::Reader;
 use super::super::rows::{Place, Row, rows};
 use super::account::Account;
@@ -42,15 +42,11 @@ pub enum SearchHit {
 
 /// What is searched by text: the kind, the query of all ids, and what is searched in.
 const TEXTS: [(&str, &str, &[&str]); 5] = [
-    ("Datanet", "current_datanets", &["datanet_id", "name"]),
-    ("Model", "current_models", &["model_id"]),
-    (
-        "Agent",
-        "(SELECT agent_id FROM effective_inferences WHERE agent_id IS NOT NULL UNION SELECT agent_id FROM agent_actions)",
-        &["agent_id"],
-    ),
-    ("Contribution", "current_contributions", &["contribution_id"]),
-    ("Inference", "effective_inferences", &["inference_id"]),
+    ("Datanet", Datanet::FROM, &["datanet_id", "name"]),
+    ("Model", Model::FROM, &["model_id"]),
+    ("Agent", Agent::FROM, &["agent_id"]),
+    ("Contribution", Contribution::FROM, &["contribution_id"]),
+    ("Inference", Inference::FROM, &["inference_id"]),
 ];
 
 /// What is searched by hexadecimal digits: the kind, the table, its id, and the column.
@@ -87,13 +83,11 @@ pub(crate) async fn search(reader: &Arc<Reader>, sought: &str, first: i32) -> Re
         hits.extend(reader.get(EpochOf(number)).await?.map(SearchHit::Epoch));
     }
     let found = reader.ask(query(&lower, first)).await?;
-    let known = hits.len();
-    let named = rows(&found).map(|row| hit_of(reader, row)).collect::<Vec<_>>();
-    let named = try_join_all(named).await?;
-    let is_new =
-        |hit: &SearchHit| !(known > 0 && matches!(hit, SearchHit::Account(_)) && matches!(hits[0], SearchHit::Account(_)));
-    let new: Vec<SearchHit> = named.into_iter().flatten().filter(is_new).collect();
-    hits.extend(new);
+    let named = try_join_all(rows(&found).map(|row| hit_of(reader, row)).collect::<Vec<_>>()).await?;
+    // A whole address is the beginning of no other: the account is there already.
+    let whole_address = matches!(hits.first(), Some(SearchHit::Account(_)));
+    let is_new = |hit: &SearchHit| !(whole_address && matches!(hit, SearchHit::Account(_)));
+    hits.extend(named.into_iter().flatten().filter(is_new));
     hits.truncate(first);
     Ok(hits)
 }
@@ -109,7 +103,7 @@ fn query(lower: &str, limit: usize) -> SqlText {
             let mut way = SqlText::new(format!("SELECT '{kind}' AS kind, r.{} AS id, CASE WHEN {plain} = ", columns[0]));
             way.bind(text(lower)).push(&format!(" THEN 0 WHEN starts_with({plain}, "));
             way.bind(text(lower))
-                .push(&format!(") THEN 1 ELSE 2 END AS rank, length({plain}) AS size, {n} AS place FROM {from} r "));
+                .push(&format!(") THEN 1 ELSE 2 END AS rank, length({plain}) AS size, {n} AS place FROM {from} "));
             way.push(&format!("WHERE contains(concat(' ', {spaced}), ")).bind(text(format!(" {words}"))).push(")");
             way.push(&format!(" ORDER BY rank, size, id LIMIT {limit}"));
             ways.push(way);
