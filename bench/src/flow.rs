@@ -14,6 +14,10 @@ use crate::server::{self, Server};
 /// How long the stages may take to catch up after the last acknowledgement.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
 
+/// Events of one request, and requests under way at once, where only the record is wanted.
+const FILL_EVENTS: usize = 1_000;
+const FILL_CONNECTIONS: usize = 2;
+
 /// The figures of one run.
 #[derive(Serialize)]
 pub struct Flow {
@@ -71,6 +75,24 @@ pub async fn measure(server: &Server, input: &Input, connections: usize, request
         repeated,
         cpu_seconds: server.cpu_seconds()? - cpu_before,
     })
+}
+
+/// Sends everything and waits for its acknowledgement only.
+pub async fn fill(server: &Server, input: &Input) -> Outcome<()> {
+    send(server, input.requests(FILL_EVENTS), FILL_CONNECTIONS).await.map(|_| ())
+}
+
+/// Waits until everything that the log holds is in Delta.
+pub async fn wait_until_indexed(server: &Server) -> Outcome<()> {
+    let started = Instant::now();
+    while started.elapsed() < CATCH_UP_MAX {
+        let status = server.status().await?;
+        if status.partitions.iter().all(|p| p.indexed_offset >= p.next_offset) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err("the stages did not catch up".into())
 }
 
 /// Sends the requests, so many under way at once. Gives how often one had to be repeated.

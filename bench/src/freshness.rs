@@ -57,7 +57,8 @@ pub async fn measure(server: &Server, probes: u32, source: &str) -> Outcome<Fres
     Ok(Freshness { probes: seconds.len(), p50_seconds: at(50), p99_seconds: at(99) })
 }
 
-fn probe(id: &str, source: &str) -> String {
+/// A single event, as a line of NDJSON.
+pub fn probe(id: &str, source: &str) -> String {
     let event = serde_json::json!({
         "specversion": "1.0", "id": id, "source": source, "type": "tributary.feedback.recorded.v1",
         "time": "2026-10-01T00:00:00Z",

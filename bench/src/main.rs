@@ -2,6 +2,7 @@
 //! the same NDJSON into typed Parquet beside it.
 
 mod duckdb;
+mod faces;
 mod flow;
 mod freshness;
 mod input;
@@ -43,6 +44,21 @@ struct Arguments {
     /// Events of one request.
     #[arg(long, default_value_t = 1_000)]
     request_events: usize,
+    /// What is measured; absent: everything.
+    #[arg(long, value_enum)]
+    only: Option<Part>,
+    /// How often the flywheel is sent before GraphQL and SQL are measured.
+    #[arg(long, default_value_t = 36)]
+    faces_rounds: u32,
+    /// GraphQL requests of each kind.
+    #[arg(long, default_value_t = 2_000)]
+    requests: u32,
+    /// Live events watched.
+    #[arg(long, default_value_t = 400)]
+    live_events: u32,
+    /// Runs of each analyst query.
+    #[arg(long, default_value_t = 3)]
+    runs: u32,
     /// A Python with the package duckdb; absent: no comparison.
     #[arg(long)]
     python: Option<PathBuf>,
@@ -62,7 +78,38 @@ async fn main() -> ExitCode {
     }
 }
 
+/// A part of the bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// From the door to the tables, freshness, settling.
+    Flow,
+    /// GraphQL and SQL.
+    Faces,
+}
+
 async fn run(arguments: &Arguments) -> Outcome<()> {
+    let is_wanted = |part| arguments.only.is_none_or(|only| only == part);
+    let stages = if is_wanted(Part::Flow) { Some(stages(arguments).await?) } else { None };
+    let size = faces::Size {
+        rounds: arguments.faces_rounds,
+        requests: arguments.requests,
+        live_events: arguments.live_events,
+        runs: arguments.runs,
+    };
+    let faces = if is_wanted(Part::Faces) {
+        Some(faces::measure(&arguments.bin, &arguments.flywheel, arguments.python.as_deref(), size).await?)
+    } else {
+        None
+    };
+    let report = report::Report { stages, faces };
+    print!("{report}");
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(())
+}
+
+async fn stages(arguments: &Arguments) -> Outcome<report::Stages> {
     let input = input::Input::load(&arguments.flywheel, 0..arguments.rounds)?;
     let server = server::Server::start(&arguments.bin).await?;
     let flow = flow::measure(&server, &input, arguments.connections, arguments.request_events).await?;
@@ -79,10 +126,5 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
         Some(python) => Some(duckdb::measure(python, &input)?),
         None => None,
     };
-    let report = report::Report { flow, settle, freshness, load_events_per_second, loaded_freshness, peak_memory_bytes, duckdb };
-    print!("{report}");
-    if let Some(path) = &arguments.json {
-        std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
-    }
-    Ok(())
+    Ok(report::Stages { flow, settle, freshness, load_events_per_second, loaded_freshness, peak_memory_bytes, duckdb })
 }

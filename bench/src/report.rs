@@ -5,13 +5,36 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::duckdb::Duckdb;
+use crate::faces::Faces;
 use crate::flow::{Flow, Settle};
 use crate::freshness::Freshness;
 
 /// Everything measured in one run.
 #[derive(Serialize)]
-#[allow(missing_docs)]
 pub struct Report {
+    /// From the door to the tables.
+    pub stages: Option<Stages>,
+    /// GraphQL and SQL.
+    pub faces: Option<Faces>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| figure | value |\n|---|---|")?;
+        if let Some(stages) = &self.stages {
+            stages.fmt(f)?;
+        }
+        if let Some(faces) = &self.faces {
+            faces.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// The flow of events through the stages.
+#[derive(Serialize)]
+#[allow(missing_docs)]
+pub struct Stages {
     pub flow: Flow,
     pub settle: Settle,
     pub freshness: Freshness,
@@ -21,11 +44,10 @@ pub struct Report {
     pub duckdb: Option<Duckdb>,
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for Stages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events = self.flow.events as f64;
         let megabytes = self.flow.bytes as f64 / 1e6;
-        writeln!(f, "| figure | value |\n|---|---|")?;
         for (what, seconds) in [
             ("durable", self.flow.durable_seconds),
             ("sealed", self.flow.sealed_seconds),
@@ -47,7 +69,6 @@ impl fmt::Display for Report {
                 "| freshness {when}, accepted → in SQL ({probes} probes) | p50 {p50_seconds:.2} s, p99 {p99_seconds:.2} s |"
             )?;
         }
-        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         writeln!(f, "| settle ({} inferences) | {:.2} s |", self.settle.inferences, self.settle.seconds)?;
         writeln!(f, "| peak memory of the settling job | {:.0} MiB |", mebibytes(self.settle.peak_memory_bytes))?;
         writeln!(f, "| peak memory of the server | {:.0} MiB |", mebibytes(self.peak_memory_bytes))?;
@@ -59,4 +80,39 @@ impl fmt::Display for Report {
         }
         Ok(())
     }
+}
+
+impl fmt::Display for Faces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| events in the record | {} |", self.events)?;
+        for lookup in &self.lookups {
+            let (p50, p99) = (lookup.p50_seconds * 1e3, lookup.p99_seconds * 1e3);
+            write!(f, "| GraphQL {} ({} requests) | p50 {p50:.1} ms, p99 {p99:.1} ms", lookup.kind, lookup.requests)?;
+            match lookup.per_second {
+                Some(rate) => writeln!(f, ", {rate:.0} requests/s |")?,
+                None => writeln!(f, " |")?,
+            }
+        }
+        let (p50, p99) = (self.live.p50_seconds, self.live.p99_seconds);
+        writeln!(f, "| live event, accepted → subscriber ({} events) | p50 {p50:.2} s, p99 {p99:.2} s |", self.live.events)?;
+        let peer = self.analyst.duckdb.as_deref().unwrap_or("none");
+        for query in &self.analyst.queries {
+            let ours = query.seconds * 1e3;
+            match query.duckdb_seconds.map(|seconds| seconds * 1e3) {
+                Some(theirs) => {
+                    writeln!(f, "| SQL: {} | {ours:.0} ms, DuckDB {theirs:.0} ms, ratio {:.2} |", query.name, ours / theirs)?;
+                }
+                None => writeln!(f, "| SQL: {} | {ours:.0} ms |", query.name)?,
+            }
+        }
+        let ours: f64 = self.analyst.queries.iter().map(|query| query.seconds).sum();
+        if let Some(theirs) = self.analyst.queries.iter().map(|query| query.duckdb_seconds).sum::<Option<f64>>() {
+            writeln!(f, "| ten analyst queries in sum | {ours:.2} s, DuckDB {peer} {theirs:.2} s, ratio {:.2} |", ours / theirs)?;
+        }
+        writeln!(f, "| peak memory of the server | {:.0} MiB |", mebibytes(self.peak_memory_bytes))
+    }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
 }

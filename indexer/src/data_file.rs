@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::settings::LakeSettings;
 use crate::stats;
 
+/// Rows of one page. A reader who knows which batches it wants reads few rows besides, and pages compress well enough.
+const PAGE_ROWS: usize = 1_024;
+
 /// A finished data file. Its name ends in the keccak-256 of its bytes, so that the log, which names the file, also vouches
 /// for its content; the random part keeps two writers of the same rows from sharing a file.
 #[derive(Clone, Debug)]
@@ -100,8 +103,8 @@ fn properties(table: Table, settings: &LakeSettings) -> parquet::errors::Result<
         .set_created_by(concat!("Tributary ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(settings.zstd_level)?))
         .set_max_row_group_row_count(Some(settings.row_group_rows_max))
-        .set_write_batch_size(8_192)
-        .set_data_page_row_count_limit(65_536);
+        .set_write_batch_size(PAGE_ROWS)
+        .set_data_page_row_count_limit(PAGE_ROWS);
     for field in table.schema().fields() {
         // Counters, instants and coordinates rise slowly: deltas are smaller than a dictionary and quicker to write.
         if matches!(field.data_type(), DataType::Int32 | DataType::Int64 | DataType::Timestamp(..)) {
@@ -109,7 +112,15 @@ fn properties(table: Table, settings: &LakeSettings) -> parquet::errors::Result<
             builder = builder
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_encoding(column, Encoding::DELTA_BINARY_PACKED);
+        } else if has_many_values(field.name()) {
+            // A dictionary would only grow to its limit, and every reader of one row would have to read it.
+            builder = builder.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), false);
         }
     }
     Ok(builder.build())
+}
+
+/// Whether nearly every event has its own value.
+fn has_many_values(column: &str) -> bool {
+    column.ends_with("_hash") || matches!(column, "event_id" | "key" | "inference_id" | "contribution_id" | "traceparent")
 }

@@ -38,7 +38,7 @@ pub struct Metrics {
 impl Metrics {
     /// Makes them visible under `tributary_lake_…`.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tributary_lake");
+        let registry = registry.sub_registry_with_prefix("lake");
         registry.register("rows", "Rows committed", self.rows.clone());
         registry.register("bytes", "Bytes of data files committed", self.bytes.clone());
         registry.register("commits", "Commits won", self.commits.clone());
@@ -77,7 +77,7 @@ impl Default for RoundMetrics {
 impl RoundMetrics {
     /// Makes them visible under `tributary_indexer_…`.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tributary_indexer");
+        let registry = registry.sub_registry_with_prefix("indexer");
         registry.register("batches", "Batches indexed", self.batches.clone());
         registry.register("events", "Events indexed", self.events.clone());
         registry.register("round_seconds", "Seconds of a round", self.round_seconds.clone());

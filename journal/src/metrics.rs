@@ -80,7 +80,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Shows the values under `tributary_journal_…`.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tributary_journal");
+        let registry = registry.sub_registry_with_prefix("journal");
         registry.register("batches", "Batches written", self.batches.clone());
         registry.register("events", "Events in batches written", self.events.clone());
         registry.register("bytes", "Bytes of batches written", self.bytes.clone());

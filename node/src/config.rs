@@ -112,6 +112,7 @@ section! {
         rows_max: u64 = 10_000_000,
         /// The most queries that run at once.
         queries_max: u64 = 8,
+        index_bytes_max: u64 = 512 << 20,
     }
 }
 section! {
@@ -222,6 +223,7 @@ impl Config {
             ("query.memory_bytes_max", self.query.memory_bytes_max, 1, ANY),
             ("query.rows_max", self.query.rows_max, 1, ANY),
             ("query.queries_max", self.query.queries_max, 1, ANY),
+            ("query.index_bytes_max", self.query.index_bytes_max, 0, ANY),
             ("graphql.timeout_ms", self.graphql.timeout_ms, 1, ANY),
             ("graphql.requests_max", self.graphql.requests_max, 1, ANY),
             ("graphql.complexity_max", self.graphql.complexity_max, 1, ANY),

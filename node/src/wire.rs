@@ -317,6 +317,7 @@ fn query_settings(config: &Config) -> tributary_query::Settings {
         query_memory_max: to_usize(config.query.memory_bytes_max),
         rows_max: config.query.rows_max,
         queries_max: to_usize(config.query.queries_max),
+        index_bytes_max: to_usize(config.query.index_bytes_max),
         ..tributary_query::Settings::default()
     }
 }

@@ -3,15 +3,18 @@
 mod base;
 mod batches;
 mod blobs;
+mod by_place;
 mod cut_filter;
 mod epochs;
 mod lake_table;
 mod public;
+mod selection;
 mod sources;
 mod store;
 
-pub(crate) use base::{BaseTables, cut_of};
+pub(crate) use base::{BaseTables, cut_of, lake_rows};
 pub use blobs::hex;
+pub(crate) use cut_filter::CutBounds;
 pub(crate) use public::{CATALOG, Catalog, PublicTables, SCHEMA};
 pub(crate) use sources::Sources;
 pub(crate) use store::LakeOnly;

@@ -12,8 +12,9 @@ use tributary_schemas::ids::Epoch;
 use tributary_schemas::units::{Address, Hash, parse_hash};
 
 use crate::cache::Cache;
-use crate::engine::{Engine, Session};
+use crate::engine::Engine;
 use crate::error::{Code, QueryError};
+use crate::session::Session;
 
 /// What an account has earned up to an epoch, with the proof that the epoch's root says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -1,41 +1,33 @@
-//! The engine, and a session of it at one cut.
+//! The engine: what all sessions share.
 
 use std::sync::{Arc, OnceLock};
 
-use arrow::record_batch::RecordBatch;
-use chrono::DateTime;
 use datafusion::catalog::SchemaProvider;
-use datafusion::common::config::ConfigNonZeroUsize;
+use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::execution::{SendableRecordBatchStream, SessionStateDefaults, TaskContext};
-use datafusion::logical_expr::{AggregateUDF, LogicalPlan};
-use datafusion::physical_plan::execute_stream;
-use futures::TryStreamExt;
-use serde_json::Value;
+use datafusion::logical_expr::AggregateUDF;
 use tokio::runtime::Runtime;
-use tributary_da::{BlobRecord, Certificates};
+use tributary_da::Certificates;
 use tributary_indexer::{Lake, Snapshot};
 use tributary_journal::Journal;
 use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::{Clock, Epoch, Partition, Seq};
+use tributary_schemas::ids::{Clock, Epoch, Timestamp};
 use tributary_schemas::tables::Table;
 
 use crate::catalog::{BaseTables, CATALOG, Catalog, LakeOnly, PublicTables, SCHEMA, Sources, cut_of};
 use crate::checked_sum::CheckedSum;
 use crate::claims::Trees;
 use crate::error::{Code, QueryError};
-use crate::functions::{self, BoundFunctions, OUTPUT_BYTES_MAX, literal_bytes};
-use crate::guard::{Stop, guard};
+use crate::functions::{self, BoundFunctions};
 use crate::limits::{Admission, Limits};
 use crate::metrics::Metrics;
+use crate::places::{Origin, Places};
 use crate::point::Point;
-use crate::running::{Running, Work};
+use crate::session::Session;
 use crate::settings::Settings;
-use crate::sql_text::SqlText;
 use crate::tail::TailRows;
-use crate::{params, readonly, statement};
 
 /// Stack of a thread that runs queries. Parsing is bounded in depth, but a chain such as `a + b + c …` becomes a tree as deep as
 /// it is long, which is walked, copied and dropped by recursion.
@@ -65,11 +57,12 @@ pub struct Engine {
     /// What all queries share: the lake's store and the footers of its files.
     shared: Arc<RuntimeEnv>,
     /// Functions and rules; without tables.
-    template: SessionState,
+    template: Arc<SessionState>,
     /// Queries run on threads of their own, so that a long one delays no request. Started by the first.
     threads: OnceLock<Runtime>,
     /// The short queries of our own making run on others, which the system prefers: no asked query slows them down.
     lookups: OnceLock<Runtime>,
+    places: Arc<Places>,
     pub(crate) trees: Trees,
 }
 
@@ -94,10 +87,11 @@ impl Engine {
             sources: Arc::new(Sources::new(lake, journal, certificates, &settings)),
             clock,
             admission: Admission::new(&settings, metrics.clone()),
-            template: template(&settings, Arc::clone(&shared)),
+            template: Arc::new(template(&settings, Arc::clone(&shared))),
             shared,
             threads: OnceLock::new(),
             lookups: OnceLock::new(),
+            places: Places::new(settings.index_bytes_max, metrics.clone()),
             trees: Trees::new(settings.trees_cache_max),
             metrics,
             settings,
@@ -156,7 +150,7 @@ impl Engine {
             AsOf::Epoch(epoch) => {
                 let events = self.sources.lake.snapshot(Table::Events).await?;
                 let at = (head_of(&events)?.into(), TailRows::default());
-                let base = BaseTables::new(Arc::clone(&self.sources), at, events, self.template.clone());
+                let base = BaseTables::new(Arc::clone(&self.sources), at, events, Arc::clone(&self.template));
                 let cut = base.closed_epochs().await?.cut_of(*epoch).cloned();
                 let cut = cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))?;
                 Ok(Point { cut, epoch: Some(epoch.as_i64()) })
@@ -199,11 +193,36 @@ impl Engine {
             }
             Some(point) => (point.clone(), self.sources.tail.at_cut(&indexed, &point.cut).await?),
         };
-        let base = Arc::new(BaseTables::new(Arc::clone(&self.sources), at, events, self.template.clone()));
-        let tables = PublicTables::new(Arc::clone(&base), &self.template);
-        let mut state = self.template.clone();
+        let base = BaseTables::new(Arc::clone(&self.sources), at, Arc::clone(&events), Arc::clone(&self.template));
+        // A session without limits is for settlement and repair: it uses what is stored alone.
+        let places = match limits.time {
+            Some(_) => self.places_for(&base, &events).await?,
+            None => None,
+        };
+        let base = Arc::new(base.with_places(places));
+        let tables = PublicTables::new(Arc::clone(&base), Arc::clone(&self.template));
+        let mut state = self.template.as_ref().clone();
         state.register_catalog_list(Arc::new(Catalog::new(Arc::new(tables) as Arc<dyn SchemaProvider>)));
-        Ok(Session { engine: Arc::clone(self), base, state, limits, shared: None })
+        Ok(Session::new(Arc::clone(self), base, state, limits))
+    }
+
+    /// Begins to read what lookups are answered from, so that the first of them need not wait for it.
+    pub async fn warm(self: &Arc<Self>) {
+        if let Err(error) = self.session_at_head().await {
+            tracing::debug!(%error, "nothing is read ahead of the first question");
+        }
+    }
+
+    /// The index of places, if it covers the tables.
+    async fn places_for(&self, base: &BaseTables, events: &Arc<Snapshot>) -> Result<Option<Arc<Places>>, QueryError> {
+        let origin = Origin {
+            sources: &self.sources,
+            events,
+            tail: base.tail(),
+            reader: &self.template,
+            threads: self.lookup_threads()?.handle(),
+        };
+        Ok(self.places.covering(base.cut(), origin).await)
     }
 
     /// The threads that run queries.
@@ -214,6 +233,16 @@ impl Engine {
     /// The threads that run queries of our own making.
     pub(crate) fn lookup_threads(&self) -> Result<&Runtime, QueryError> {
         threads_in(&self.lookups, "lookup", self.settings.threads, || {})
+    }
+
+    /// What all queries share of memory and disk.
+    pub(crate) fn shared(&self) -> &RuntimeEnv {
+        &self.shared
+    }
+
+    /// The time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     pub(crate) fn admission(&self) -> &Admission {
@@ -295,197 +324,4 @@ fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
         .with_window_functions(SessionStateDefaults::default_window_functions())
         .with_table_functions(of_tables.collect())
         .build()
-}
-
-/// Constants of so many bytes are spread over the rows of a batch: with large ones a batch has fewer rows, so that they stay
-/// within what a function may give.
-fn shorten_batches(state: &mut SessionState, constants: u64) -> Result<(), QueryError> {
-    let rows = usize::try_from(OUTPUT_BYTES_MAX / constants.max(1)).unwrap_or(usize::MAX).max(1);
-    let execution = &mut state.config_mut().options_mut().execution;
-    if rows < usize::from(execution.batch_size) {
-        execution.batch_size = ConfigNonZeroUsize::try_new(rows)?;
-    }
-    Ok(())
-}
-
-/// What a session is asked.
-enum Question<'q> {
-    /// Text from outside, and values for its parameters.
-    Asked(&'q str, &'q [Value]),
-    /// A query of our own making.
-    Own(SqlText),
-}
-
-/// Queries at one cut. All queries of a session see the same rows.
-#[derive(Clone)]
-pub struct Session {
-    engine: Arc<Engine>,
-    base: Arc<BaseTables>,
-    state: SessionState,
-    limits: Limits,
-    /// Memory and disk that several queries share; each has its own otherwise.
-    shared: Option<Arc<RuntimeEnv>>,
-}
-
-impl Session {
-    /// The cut.
-    pub fn cut(&self) -> &Cut {
-        self.base.cut()
-    }
-
-    /// The cut with the last epoch seen: named in another session, it gives the same rows.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn point(&self) -> Result<Point, QueryError> {
-        Ok(Point { cut: self.cut().clone(), epoch: Some(self.base.last_epoch().await?) })
-    }
-
-    /// The last epoch that the session sees; `None` if none is closed within its cut.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn latest_epoch(&self) -> Result<Option<Epoch>, QueryError> {
-        let last = self.base.last_epoch().await?;
-        Ok(u64::try_from(last).ok().and_then(Epoch::new))
-    }
-
-    /// Plans and starts a query; the stream gives its rows. Dropping the stream ends the query.
-    ///
-    /// # Errors
-    /// Here those of the text and the plan; from the stream, wrapped as external errors, those of running.
-    pub async fn sql(&self, query: &str) -> Result<SendableRecordBatchStream, QueryError> {
-        Ok(Box::pin(self.run(query, Vec::new()).await?))
-    }
-
-    /// All rows of a query, for answers known to be small.
-    ///
-    /// # Errors
-    /// As [`Session::sql`].
-    pub async fn collect(&self, query: &str) -> Result<Vec<RecordBatch>, QueryError> {
-        Ok(self.run(query, Vec::new()).await?.try_collect().await?)
-    }
-
-    /// [`Session::sql`] with values for `$1`, `$2` …
-    ///
-    /// # Errors
-    /// As [`Session::sql`].
-    pub async fn run(&self, query: &str, params: Vec<Value>) -> Result<Running, QueryError> {
-        let deadline = self.limits.deadline();
-        let admission = self.engine.admission();
-        let place = match self.limits.time {
-            Some(_) => admission.admit(deadline).await?,
-            None => admission.unlimited(),
-        };
-        let (session, query) = (self.clone(), query.to_owned());
-        let stop = Stop::default();
-        let work = Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics.clone(), stop: stop.clone() };
-        let start = async move { session.start(Question::Asked(&query, &params), &stop).await };
-        work.run(self.engine.threads()?.handle(), start).await
-    }
-
-    /// The session with memory and disk that all its queries share, within the limits of one query.
-    ///
-    /// # Errors
-    /// `store_unavailable` if there is no folder to spill to.
-    pub fn sharing(self) -> Result<Self, QueryError> {
-        let shared = self.limits.runtime(&self.engine.shared, &self.engine.settings)?;
-        Ok(Self { shared: Some(shared), ..self })
-    }
-
-    /// The session with the memory and disk of another.
-    pub fn sharing_with(self, other: &Self) -> Self {
-        Self { shared: other.shared.clone(), ..self }
-    }
-
-    /// All rows of a query of our own making. It waits for no place: whoever asks has one.
-    ///
-    /// # Errors
-    /// Those of running.
-    pub async fn ask(&self, query: SqlText) -> Result<Vec<RecordBatch>, QueryError> {
-        let stop = Stop::default();
-        let work = Work {
-            place: self.engine.admission().unlimited(),
-            deadline: self.limits.deadline(),
-            rows_max: self.limits.rows,
-            metrics: self.engine.metrics.clone(),
-            stop: stop.clone(),
-        };
-        let session = self.clone();
-        let start = async move { session.start(Question::Own(query), &stop).await };
-        Ok(work.run(self.engine.lookup_threads()?.handle(), start).await?.try_collect().await?)
-    }
-
-    /// The blob that holds a batch of the cut, if its certificate is recorded.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, QueryError> {
-        Ok(self.base.blob_index().await?.blob_of(partition, seq).cloned())
-    }
-
-    /// The blobs that hold batches of the cut, by partition and first batch.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn blobs(&self) -> Result<&[BlobRecord], QueryError> {
-        Ok(self.base.blob_index().await?.all())
-    }
-
-    /// The cut of the last epoch seen.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn settled_cut(&self) -> Result<Cut, QueryError> {
-        let Some(epoch) = self.latest_epoch().await? else { return Ok(Cut::empty()) };
-        Ok(self.base.closed_epochs().await?.cut_of(epoch).cloned().unwrap_or_default())
-    }
-
-    /// Whether a closed epoch covers the batch.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn is_settled(&self, partition: Partition, seq: Seq) -> Result<bool, QueryError> {
-        Ok(self.settled_cut().await?.covers(partition, seq))
-    }
-
-    /// The engine.
-    pub fn engine(&self) -> &Arc<Engine> {
-        &self.engine
-    }
-
-    /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
-    async fn start(&self, question: Question<'_>, stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
-        let mut state = self.state.clone();
-        let budget = self.limits.budget(stop);
-        state.config_mut().options_mut().extensions.insert(budget.clone());
-        let options = Arc::clone(state.config_options());
-        let now = DateTime::from_timestamp_micros(self.engine.clock.now().micros());
-        let props = state.execution_props_mut();
-        props.mark_start_execution(options);
-        props.query_execution_start_time = now;
-        let plan = match question {
-            Question::Asked(query, params) => self.plan(&state, query, params).await?,
-            Question::Own(query) => query.plan(&state).await?,
-        };
-        let plan = state.optimize(&plan)?;
-        shorten_batches(&mut state, literal_bytes(&plan)?)?;
-        let physical = guard(state.query_planner().create_physical_plan(&plan, &state).await?, stop)?;
-        budget.planned();
-        let runtime = match &self.shared {
-            Some(shared) => Arc::clone(shared),
-            None => self.limits.runtime(&self.engine.shared, &self.engine.settings)?,
-        };
-        let context = TaskContext::from(&state).with_runtime(runtime);
-        Ok(execute_stream(physical, Arc::new(context))?)
-    }
-
-    async fn plan(&self, state: &SessionState, query: &str, params: &[Value]) -> Result<LogicalPlan, QueryError> {
-        let statement = statement::parse(query, &self.engine.settings)?;
-        readonly::check_statement(&statement)?;
-        let plan = state.statement_to_plan(statement).await?;
-        readonly::check(&plan)?;
-        statement::check_depth(&plan)?;
-        params::bind(plan, params)
-    }
 }

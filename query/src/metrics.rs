@@ -35,6 +35,12 @@ pub struct Metrics {
     pub claims: Family<Outcome, Counter>,
     /// Trees of epochs built.
     pub trees_built: Counter,
+    /// Events in the index of places.
+    pub index_events: Gauge,
+    /// Bytes that it takes.
+    pub index_bytes: Gauge,
+    /// 1 when it was given up.
+    pub index_given_up: Gauge,
 }
 
 impl Default for Metrics {
@@ -49,6 +55,9 @@ impl Default for Metrics {
             waiting: Gauge::default(),
             claims: Family::default(),
             trees_built: Counter::default(),
+            index_events: Gauge::default(),
+            index_bytes: Gauge::default(),
+            index_given_up: Gauge::default(),
         }
     }
 }
@@ -56,7 +65,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Names the metrics in the registry.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tributary_query");
+        let registry = registry.sub_registry_with_prefix("query");
         registry.register("queries", "Queries by how they ended", self.queries.clone());
         registry.register("seconds", "Seconds from admission to the end of a query", self.seconds.clone());
         registry.register("rows", "Rows given out", self.rows.clone());
@@ -65,6 +74,13 @@ impl Metrics {
         registry.register("waiting", "Queries waiting for their turn", self.waiting.clone());
         registry.register("claims", "Claims by how they ended", self.claims.clone());
         registry.register("trees_built", "Trees of closed epochs built", self.trees_built.clone());
+        registry.register("index_events", "Events in the index of places", self.index_events.clone());
+        registry.register("index_bytes", "Bytes of the index of places, about", self.index_bytes.clone());
+        registry.register(
+            "index_given_up",
+            "1 when the record is too large for the index of places",
+            self.index_given_up.clone(),
+        );
     }
 
     pub(crate) fn query_ended(&self, outcome: &str, seconds: f64) {

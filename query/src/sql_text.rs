@@ -14,17 +14,28 @@ use crate::error::{Code, QueryError};
 pub struct SqlText {
     text: String,
     values: Vec<ScalarValue>,
+    lookup: bool,
 }
 
 impl SqlText {
     /// Text without values.
     pub fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), values: Vec::new() }
+        Self { text: text.into(), ..Self::default() }
     }
 
     /// Text with a value for its only `?`.
     pub fn with(text: impl Into<String>, value: ScalarValue) -> Self {
-        Self { text: text.into(), values: vec![value] }
+        Self { text: text.into(), values: vec![value], lookup: false }
+    }
+
+    /// The same, known to find few rows by their keys.
+    pub fn lookup(self) -> Self {
+        Self { lookup: true, ..self }
+    }
+
+    /// Whether it is known to find few rows by their keys.
+    pub fn is_lookup(&self) -> bool {
+        self.lookup
     }
 
     /// Adds text.

@@ -20,11 +20,17 @@ use crate::error::{Code, QueryError};
 /// Batches read and decoded at the same time.
 const READS_AT_ONCE: usize = 4;
 
-type Place = (Partition, Seq);
+pub(crate) type Place = (Partition, Seq);
 
 /// The rows of one batch, per table with any.
 #[derive(Debug)]
 struct BatchRows(Vec<(Table, RecordBatch)>);
+
+impl BatchRows {
+    fn of(&self, table: Table) -> impl Iterator<Item = &RecordBatch> {
+        self.0.iter().filter(move |(name, _)| *name == table).map(|(_, rows)| rows)
+    }
+}
 
 /// The fresh batches of one question, from what was indexed up to its cut. Holding it keeps the rows.
 #[derive(Debug, Default)]
@@ -34,7 +40,17 @@ impl TailRows {
     /// The rows of a table beyond `after`, in the order of partition and batch.
     pub(crate) fn of(&self, table: Table, after: &Cut) -> Vec<RecordBatch> {
         let beyond = self.0.iter().filter(|((partition, seq), _)| !after.covers(*partition, *seq));
-        beyond.flat_map(|(_, rows)| rows.0.iter().filter(|(name, _)| *name == table).map(|(_, rows)| rows.clone())).collect()
+        beyond.flat_map(|(_, rows)| rows.of(table).cloned()).collect()
+    }
+
+    /// Whether it has the batch.
+    pub(crate) fn has(&self, place: Place) -> bool {
+        self.0.contains_key(&place)
+    }
+
+    /// The rows of a table in the batch.
+    pub(crate) fn at(&self, place: Place, table: Table) -> impl Iterator<Item = &RecordBatch> {
+        self.0.get(&place).into_iter().flat_map(move |rows| rows.of(table))
     }
 }
 
@@ -125,8 +141,9 @@ impl Tail {
     }
 
     async fn load(&self, from: &Cut, to: &Cut) -> Result<TailRows, QueryError> {
-        let batches = stream::iter(places(from, to)).map(|place| async move { Ok((place, self.batch(place).await?)) });
-        Ok(TailRows(batches.buffered(READS_AT_ONCE).try_collect::<BTreeMap<_, _>>().await.map_err(|error: QueryError| error)?))
+        let batches =
+            stream::iter(places(from, to)).map(|place| async move { Ok::<_, QueryError>((place, self.batch(place).await?)) });
+        Ok(TailRows(batches.buffered(READS_AT_ONCE).try_collect::<BTreeMap<_, _>>().await?))
     }
 
     /// The rows of a batch; of several questions that reach it at once, one decodes it.
@@ -143,7 +160,7 @@ impl Tail {
 }
 
 /// The batches that `to` includes and `from` does not, in order.
-fn places(from: &Cut, to: &Cut) -> Vec<Place> {
+pub(crate) fn places(from: &Cut, to: &Cut) -> Vec<Place> {
     let mut places = Vec::new();
     for (partition, last) in to.iter() {
         let mut next = from.get(partition).map_or(Seq::FIRST, Seq::next);

@@ -8,5 +8,6 @@ pub(crate) mod fixture;
 mod flywheel;
 mod hostile;
 mod http;
+mod places;
 mod sql;
 mod views;

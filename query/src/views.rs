@@ -5,6 +5,10 @@
 
 use std::sync::LazyLock;
 
+use tributary_schemas::tables::Table;
+
+use crate::places::Rule;
+
 /// A view: its name and the query behind it.
 #[derive(Debug)]
 pub struct View {
@@ -12,6 +16,8 @@ pub struct View {
     pub name: &'static str,
     /// SQL over the tables.
     pub sql: String,
+    /// The same by the index of places: what it shows of which table.
+    pub(crate) by_place: Option<(Table, Rule)>,
 }
 
 /// Above every ordinal: a batch has at most 900,000 bytes of events, and an event at least one.
@@ -19,16 +25,23 @@ const ORDINALS: u32 = 1 << 20;
 
 /// All views, in the order of the interface's description.
 pub static VIEWS: LazyLock<Vec<View>> = LazyLock::new(|| {
-    let view = |name, sql| View { name, sql };
+    let view = |name, sql, by_place| View { name, sql, by_place };
+    let first = |name, table: Table, key| view(name, first(table.name(), key), Some((table, Rule::First)));
+    let latest = |name, table: Table, key| view(name, latest(table.name(), key), Some((table, Rule::Latest)));
+    let counted = |name, table: Table, key| view(name, counted(table.name(), key), Some((table, Rule::Identities)));
     vec![
-        view("epochs", "SELECT *, 'CLOSED' AS status, CAST(NULL AS VARCHAR) AS transaction FROM epochs".to_owned()),
-        view("current_datanets", first("datanets", "datanet_id")),
-        view("current_models", first("models", "model_id")),
-        view("current_contributions", first("contributions", "contribution_id")),
-        view("current_reviews", latest("reviews", "contribution_id")),
-        view("current_policies", latest("policies", "scope")),
-        view("effective_inferences", first("inferences", "inference_id")),
-        view("effective_attributions", effective_attributions()),
+        view("epochs", "SELECT *, 'CLOSED' AS status, CAST(NULL AS VARCHAR) AS transaction FROM epochs".to_owned(), None),
+        first("current_datanets", Table::Datanets, "datanet_id"),
+        first("current_models", Table::Models, "model_id"),
+        first("current_contributions", Table::Contributions, "contribution_id"),
+        latest("current_reviews", Table::Reviews, "contribution_id"),
+        latest("current_policies", Table::Policies, "scope"),
+        first("effective_inferences", Table::Inferences, "inference_id"),
+        view("effective_attributions", effective_attributions(), Some((Table::Attributions, Rule::Attribution))),
+        counted("counted_reviews", Table::Reviews, "contribution_id"),
+        counted("counted_model_updates", Table::ModelUpdates, "model_id"),
+        counted("counted_feedback", Table::Feedback, "inference_id"),
+        counted("counted_agent_actions", Table::AgentActions, "agent_id"),
     ]
 });
 
@@ -54,7 +67,7 @@ fn first(table: &str, key: &str) -> String {
 }
 
 /// The first row of each identity: a repeated event does not count again. (The identity's type is the table's.)
-pub fn counted(table: &str, key: &str) -> String {
+fn counted(table: &str, key: &str) -> String {
     chosen(table, key, &identities(table, key))
 }
 

@@ -1,6 +1,7 @@
 //! `tributary dev`: everything in one process.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -54,6 +55,8 @@ impl Dev {
         let mut stages = writers.start(&shutdown);
         stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
         started.cancel();
+        let engine = Arc::clone(&record.engine);
+        tokio::spawn(async move { engine.warm().await });
         announce(&url, &record.directory, record.journal.genesis().partitions.get());
 
         let fault = tokio::select! {

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::connection::Listed;
-use super::listing::{KeyType, Listing, SortKey};
+use super::listing::{KeyType, Listing, SortKey, Wide};
 use super::reader::Reader;
 use super::rows::rows;
 use super::waves::Load;
@@ -23,6 +23,8 @@ pub(crate) trait Entity: Listed + 'static {
     const ID: &'static str;
     /// What cursors know a list of them by.
     const LIST: &'static str;
+    /// Whether a list of them is found by its keys before the rows are read.
+    const IS_WIDE: bool = false;
 
     /// Its id.
     fn own_id(&self) -> &str;
@@ -31,11 +33,12 @@ pub(crate) trait Entity: Listed + 'static {
     fn listing() -> Listing {
         Listing {
             name: Self::LIST,
-            columns: Self::COLUMNS,
+            columns: Self::COLUMNS.into(),
             from: SqlText::new(Self::FROM),
             filters: Vec::new(),
             owner: None,
             order: vec![SortKey::new(Self::ID, KeyType::Text)],
+            wide: Self::IS_WIDE.then_some(Wide { from: Self::FROM, id: Self::ID }),
         }
     }
 }
@@ -78,7 +81,7 @@ impl<E: Entity> Load for ById<E> {
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, E>, QueryError> {
         let mut query = SqlText::new(format!("SELECT {} FROM {} WHERE {} IN (", E::COLUMNS, E::FROM, E::ID));
         query.bind_all(keys.iter().map(|key| text(&key.id))).push(")");
-        let found = reader.ask(query).await?;
+        let found = reader.ask(query.lookup()).await?;
         let entities = rows(&found).map(|row| E::read(&reader, row));
         entities.map(|entity| entity.map(|entity| (Self::new(entity.own_id()), entity))).collect()
     }

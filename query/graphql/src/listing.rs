@@ -1,20 +1,26 @@
 //! Pages of ordered rows: found by seeking behind a cursor, never by counting rows off.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::compute::{concat_batches, take_record_batch};
+use arrow::datatypes::{FieldRef, Schema};
+use arrow::error::ArrowError;
 use datafusion::common::ScalarValue;
 
 use super::cursor::Cursor;
 use super::page::Page;
 use super::reader::Reader;
-use super::rows::rows;
+use super::rows::{Row, rows};
 use super::waves::Load;
 use tributary_query::error::{Code, QueryError};
-use tributary_query::sql_text::SqlText;
+use tributary_query::sql_text::{SqlText, text};
 use tributary_schemas::units::keccak256;
+
+/// So many rows are not worth reading on several threads.
+const FEW_ROWS: usize = 8;
 
 /// The type of a sort key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,15 +54,30 @@ impl SortKey {
 pub(crate) struct Listing {
     /// What cursors know the list by.
     pub(crate) name: &'static str,
-    pub(crate) columns: &'static str,
+    pub(crate) columns: Cow<'static, str>,
     pub(crate) from: SqlText,
     pub(crate) filters: Vec<SqlText>,
     /// The column that says whose rows they are, where they belong to something.
     pub(crate) owner: Option<&'static str>,
     pub(crate) order: Vec<SortKey>,
+    /// Where rows are found by their id, if they are so wide that a page is first found by its keys and then read.
+    pub(crate) wide: Option<Wide>,
+}
+
+/// The table or view of rows that are found by id, called `r`, and the column of the id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Wide {
+    pub(crate) from: &'static str,
+    pub(crate) id: &'static str,
 }
 
 impl Listing {
+    /// The list with nothing of its rows but their ids, called `_id`.
+    fn narrow(&self) -> Option<(Self, Wide)> {
+        let wide = self.wide?;
+        Some((Self { columns: wide.id_as().into(), wide: None, ..self.clone() }, wide))
+    }
+
     /// Orders by `key` before the id, or by the id alone. Ties are broken by the id in ascending order.
     pub(crate) fn sort_by(&mut self, key: Option<SortKey>, descending: bool) {
         match key {
@@ -167,6 +188,14 @@ impl Load for PageOf {
 /// Pages that differ in nothing but whose rows they have.
 async fn load_pages(reader: &Reader, keys: Vec<PageOf>) -> Result<Vec<(PageOf, RecordBatch)>, QueryError> {
     let Some(first) = keys.first() else { return Ok(Vec::new()) };
+    if let Some((narrow, wide)) = first.listing.narrow() {
+        let columns = first.listing.columns.clone();
+        let (listing, narrow) = (Arc::clone(&first.listing), Arc::new(narrow));
+        let keys = keys.into_iter().map(|key| PageOf { listing: Arc::clone(&narrow), ..key }).collect();
+        let found = Box::pin(load_pages(reader, keys)).await?;
+        let found = wide.widen(reader, &columns, found).await?;
+        return Ok(found.into_iter().map(|(key, rows)| (PageOf { listing: Arc::clone(&listing), ..key }, rows)).collect());
+    }
     let (listing, page) = (&first.listing, &first.page);
     let owners: Vec<ScalarValue> = keys.iter().filter_map(|key| key.owner.clone()).collect();
     let (Some(owner), [_, _, ..]) = (listing.owner, owners.as_slice()) else {
@@ -190,11 +219,58 @@ async fn load_pages(reader: &Reader, keys: Vec<PageOf>) -> Result<Vec<(PageOf, R
     Ok(pages)
 }
 
+impl Wide {
+    fn id_as(self) -> String {
+        format!("{} AS _id", self.id)
+    }
+
+    /// Adds the columns to pages of ids.
+    async fn widen(
+        self,
+        reader: &Reader,
+        columns: &str,
+        pages: Vec<(PageOf, RecordBatch)>,
+    ) -> Result<Vec<(PageOf, RecordBatch)>, QueryError> {
+        let ids = pages.iter().flat_map(|(_, page)| rows(std::slice::from_ref(page)).map(|row| row.text("_id")));
+        let ids: BTreeSet<String> = ids.collect::<Result<_, _>>()?;
+        let mut query = SqlText::new(format!("SELECT {} AS _id, {columns} FROM {} WHERE {} IN (", self.id, self.from, self.id));
+        let are_few = ids.len() <= FEW_ROWS;
+        query.bind_all(ids.into_iter().map(text)).push(")");
+        let query = if are_few { query.lookup() } else { query };
+        let Some(found) = whole(&reader.ask(query).await?)? else { return Ok(Vec::new()) };
+        let at: HashMap<String, u64> = rows(std::slice::from_ref(&found))
+            .zip(0..)
+            .map(|(row, at)| Ok((row.text("_id")?, at)))
+            .collect::<Result<_, QueryError>>()?;
+        let widened = |(key, page): (PageOf, RecordBatch)| {
+            let lost = || QueryError::new(Code::Internal, "a row of a list is not found by its id");
+            let place = |row: Row<'_>| at.get(&row.text("_id")?).copied().ok_or_else(lost);
+            let places: UInt64Array = rows(std::slice::from_ref(&page)).map(place).collect::<Result<Vec<_>, _>>()?.into();
+            Ok((key, beside(&page, &take_record_batch(&found, &places).map_err(broken)?)?))
+        };
+        pages.into_iter().map(widened).collect()
+    }
+}
+
+/// The columns of both, without the ids.
+fn beside(left: &RecordBatch, right: &RecordBatch) -> Result<RecordBatch, QueryError> {
+    let of = |batch: &RecordBatch| {
+        let fields = batch.schema().fields().iter().cloned().zip(batch.columns().iter().cloned()).collect::<Vec<_>>();
+        fields.into_iter().filter(|(field, _)| field.name() != "_id")
+    };
+    let (fields, columns): (Vec<FieldRef>, Vec<ArrayRef>) = of(left).chain(of(right)).unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).map_err(broken)
+}
+
+fn broken(error: ArrowError) -> QueryError {
+    QueryError::new(Code::Internal, error.to_string())
+}
+
 /// All rows in one; `None` without any.
 fn whole(batches: &[RecordBatch]) -> Result<Option<RecordBatch>, QueryError> {
     let Some(first) = batches.first() else { return Ok(None) };
     let all = concat_batches(&first.schema(), batches);
-    Ok(Some(all.map_err(|error| QueryError::new(Code::Internal, error.to_string()))?))
+    Ok(Some(all.map_err(broken)?))
 }
 
 /// Texts in the form that keys have.

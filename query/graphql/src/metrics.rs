@@ -32,7 +32,7 @@ impl Default for Metrics {
 impl Metrics {
     /// Names the metrics in the registry.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("tributary_graphql");
+        let registry = registry.sub_registry_with_prefix("graphql");
         registry.register("seconds", "Seconds from admission to the answer of a request", self.seconds.clone());
         registry.register("plans", "Queries planned for a request", self.plans.clone());
         registry.register("subscribers", "Clients that follow subscriptions", self.subscribers.clone());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Interface, Object};
+use futures::try_join;
 use tributary_schemas::ids::{Partition, Seq};
 
 use super::as_of::AsOfInput;
@@ -17,6 +18,7 @@ use super::runs;
 use super::scalars::{Address, DateTime, Long};
 use super::types::account::{self, Account, AccountOrder};
 use super::types::agent::Agent;
+use super::types::attribution;
 use super::types::contribution::{self, Contribution, ContributionOrder, ContributionWhere};
 use super::types::datanet::{self, Datanet, DatanetOrder, DatanetWhere};
 use super::types::epoch::{self, Epoch, EpochOf};
@@ -140,7 +142,14 @@ impl Query {
         inference_id: String,
         as_of: Option<AsOfInput>,
     ) -> Result<Option<Inference>, QueryError> {
-        by_id(context, &inference_id, as_of).await
+        let asked = context.look_ahead().field("attribution");
+        if !asked.exists() {
+            return by_id(context, &inference_id, as_of).await;
+        }
+        // Both are found by the same id, so they are looked up at the same time; the field then finds what is known already.
+        let reader = Request::of(context).at(as_of.as_ref()).await?;
+        let found = try_join!(find(&reader, &inference_id), attribution::find(&reader, &inference_id, asked))?;
+        Ok(found.0)
     }
 
     async fn agent(
@@ -278,7 +287,7 @@ impl Query {
         order_by: Option<InferenceOrder>,
         as_of: Option<AsOfInput>,
     ) -> Result<Connection<Inference>, QueryError> {
-        let listing = inference::listing(r#where.as_ref(), order_by)?;
+        let listing = inference::listing(context, r#where.as_ref(), order_by)?;
         list(context, listing, PageArgs { first, after, last, before }, as_of).await
     }
 

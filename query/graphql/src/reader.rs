@@ -13,9 +13,10 @@ use super::as_of::AsOfInput;
 use super::batches::{Batches, OpenBatch};
 use super::settings::Settings;
 use super::waves::{Load, Waves};
-use tributary_query::engine::{AsOf, Engine, Session};
+use tributary_query::engine::{AsOf, Engine};
 use tributary_query::error::{Code, QueryError};
 use tributary_query::point::Point;
+use tributary_query::session::Session;
 use tributary_query::sql_text::SqlText;
 
 /// What all readers of a request share.

@@ -37,6 +37,11 @@ impl<'b> Row<'b> {
         read(column, self.at).map(Some).ok_or_else(of_type)
     }
 
+    /// Whether there is such a column.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.batch.column_by_name(name).is_some()
+    }
+
     /// A text.
     pub(crate) fn text(&self, name: &str) -> Read<String> {
         required(name, self.maybe_text(name)?)

@@ -36,11 +36,12 @@ impl Listed for Blob {
 fn listing(name: &'static str) -> Listing {
     Listing {
         name,
-        columns: "",
+        columns: "".into(),
         from: SqlText::default(),
         filters: Vec::new(),
         owner: None,
         order: vec![SortKey::new("partition", KeyType::Long), SortKey::new("seq", KeyType::Long)],
+        wide: None,
     }
 }
 

@@ -16,11 +16,13 @@ use tributary_schemas::tables::Table;
 
 use super::batches::BatchesTable;
 use super::blobs::{self, BlobIndex};
-use super::cut_filter::CutBounds;
+use super::by_place::ByPlace;
+use super::cut_filter::{CutBounds, Place};
 use super::epochs::ClosedEpochs;
 use super::lake_table::{FileSpan, LakeTable, RowTest};
 use super::sources::Sources;
 use crate::error::{Code, QueryError};
+use crate::places::{Places, Rule};
 use crate::point::Point;
 use crate::tail::TailRows;
 
@@ -39,22 +41,39 @@ pub(crate) struct BaseTables {
     sources: Arc<Sources>,
     point: Point,
     tail: TailRows,
+    /// Where it covers the cut.
+    places: Option<Arc<Places>>,
     bounds: CutBounds,
     snapshots: BTreeMap<Table, OnceCell<Arc<Snapshot>>>,
     closed: OnceCell<Arc<ClosedEpochs>>,
     blobs: OnceCell<Arc<BlobIndex>>,
     /// Plans the reading of `epochs`.
-    reader: SessionState,
+    reader: Arc<SessionState>,
 }
 
 impl BaseTables {
     /// The tables at a point, of which `events`, the snapshot of that table, and the tail together must hold everything.
-    pub(crate) fn new(sources: Arc<Sources>, at: (Point, TailRows), events: Arc<Snapshot>, reader: SessionState) -> Self {
+    pub(crate) fn new(sources: Arc<Sources>, at: (Point, TailRows), events: Arc<Snapshot>, reader: Arc<SessionState>) -> Self {
         let mut snapshots: BTreeMap<Table, OnceCell<_>> = Table::ALL.iter().map(|table| (*table, OnceCell::new())).collect();
         snapshots.insert(Table::Events, OnceCell::new_with(Some(events)));
         let (point, tail) = at;
         let bounds = CutBounds::of(&point.cut);
-        Self { sources, point, tail, bounds, snapshots, closed: OnceCell::new(), blobs: OnceCell::new(), reader }
+        Self { sources, point, tail, places: None, bounds, snapshots, closed: OnceCell::new(), blobs: OnceCell::new(), reader }
+    }
+
+    /// The same with an index that covers the cut.
+    pub(crate) fn with_places(self, places: Option<Arc<Places>>) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Whether there is an index that covers the cut.
+    pub(crate) fn has_places(&self) -> bool {
+        self.places.is_some()
+    }
+
+    /// The fresh batches.
+    pub(crate) fn tail(&self) -> &TailRows {
+        &self.tail
     }
 
     /// The cut.
@@ -88,7 +107,7 @@ impl BaseTables {
             return Ok(known);
         }
         let all = LakeTable::new(Table::Epochs.schema(), snapshot.files.iter().map(span_of), RowTest::All);
-        let rows = SessionContext::new_with_state(self.reader.clone()).read_table(Arc::new(all))?;
+        let rows = SessionContext::new_with_state(self.reader.as_ref().clone()).read_table(Arc::new(all))?;
         let rows = rows.select_columns(&["epoch", "cut"])?.collect().await?;
         let read = ClosedEpochs::from_rows(snapshot.version, &rows)?;
         let mut known = self.sources.closed.lock();
@@ -110,7 +129,8 @@ impl BaseTables {
         self.blobs.get_or_try_init(read).await
     }
 
-    async fn lake_table(&self, table: Table) -> Result<LakeTable, QueryError> {
+    /// A table of the lake; with a rule and an index, the rows of it that count.
+    pub(crate) async fn lake_table(&self, table: Table, rule: Option<Rule>) -> Result<LakeTable, QueryError> {
         let test = if table.is_event_table() {
             RowTest::InCut(self.bounds.clone())
         } else {
@@ -128,7 +148,13 @@ impl BaseTables {
         // The seam lies where this table's own transactions say, which may be beyond those of `events`.
         let fresh = if table.is_event_table() { self.tail.of(table, &stored) } else { Vec::new() };
         let files = snapshot.files.iter().map(span_of);
-        Ok(LakeTable::new(table.schema(), files, if whole { RowTest::All } else { test }).with_fresh(fresh))
+        let rows = LakeTable::new(table.schema(), files, if whole { RowTest::All } else { test }).with_fresh(fresh);
+        Ok(match &self.places {
+            Some(places) if table.is_event_table() => {
+                rows.with_index(ByPlace::new(Arc::clone(places), (table, rule), self.bounds.clone()))
+            }
+            _ => rows,
+        })
     }
 
     async fn provider(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>, QueryError> {
@@ -139,7 +165,7 @@ impl BaseTables {
             }
             BLOBS => Some(Arc::new(blobs::table(Arc::clone(self.blob_index().await?))?)),
             name => match Table::parse(name) {
-                Some(table) => Some(Arc::new(self.lake_table(table).await?)),
+                Some(table) => Some(Arc::new(self.lake_table(table, None).await?)),
                 None => None,
             },
         })
@@ -167,6 +193,16 @@ pub(crate) fn cut_of(snapshot: &Snapshot) -> Option<Cut> {
     batches
         .map(|(partition, last)| Some((Partition::new(partition.parse().ok()?)?, Seq::new(u64::try_from(last).ok()?)?)))
         .collect()
+}
+
+/// The stored rows of a table of events up to `to`, without the files that hold nothing beyond `from`.
+pub(crate) fn lake_rows(table: Table, snapshot: &Snapshot, from: &CutBounds, to: &CutBounds) -> LakeTable {
+    let spans = snapshot.files.iter().map(span_of);
+    let beyond = spans.filter(|file| {
+        let span = file.partitions.zip(file.seqs);
+        span.is_none_or(|(partitions, seqs)| from.place(partitions, seqs) != Place::Inside)
+    });
+    LakeTable::new(table.schema(), beyond, RowTest::InCut(to.clone()))
 }
 
 fn span_of(file: &LakeFile) -> FileSpan {

@@ -38,7 +38,8 @@ impl CutBounds {
         usize::try_from(partition).ok().and_then(|p| self.0.get(p)).copied().unwrap_or(-1)
     }
 
-    fn covers(&self, partition: i32, seq: i64) -> bool {
+    /// Whether the batch is in the cut.
+    pub(crate) fn covers(&self, partition: i32, seq: i64) -> bool {
         seq <= self.last(partition)
     }
 

@@ -1,5 +1,6 @@
 //! A table of the lake at one cut.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -12,18 +13,24 @@ use datafusion::config::TableParquetOptions;
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::ParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::parquet::{CachedParquetFileReaderFactory, ParquetRowSelection};
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::logical_expr::{Expr, ScalarUDF, col, lit};
+use datafusion::logical_expr::TableProviderFilterPushDown::{Inexact, Unsupported};
+use datafusion::logical_expr::{Expr, ScalarUDF, TableProviderFilterPushDown, col, lit};
 use datafusion::physical_expr::expressions::Column;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion::physical_plan::union::UnionExec;
+use parquet::arrow::arrow_reader::RowSelection;
 
+use super::by_place::{ByPlace, PLACE_COLUMNS, Wanted};
 use super::cut_filter::{CutBounds, InCut, Place};
+use super::selection::rows_of;
 use super::store::LakeOnly;
 
 /// Which rows of a table a query sees.
@@ -60,7 +67,11 @@ pub(crate) struct LakeTable {
     inside: Vec<FileSpan>,
     across: Vec<FileSpan>,
     fresh: Vec<RecordBatch>,
+    by_place: Option<ByPlace>,
 }
+
+/// A test of rows, and the columns that it reads.
+type Test = (Expr, Vec<usize>);
 
 impl LakeTable {
     /// A table whose rows must pass `test`; files that can have none are left out.
@@ -73,7 +84,7 @@ impl LakeTable {
                 Place::Outside => {}
             }
         }
-        Self { schema, test, inside, across, fresh: Vec::new() }
+        Self { schema, test, inside, across, fresh: Vec::new(), by_place: None }
     }
 
     /// The same with rows that no file holds yet. They are not tested.
@@ -81,43 +92,54 @@ impl LakeTable {
         Self { fresh, ..self }
     }
 
-    /// Reads the files' columns without a test of rows.
-    fn read(
-        &self,
-        state: &dyn Session,
-        files: &[FileSpan],
-        columns: &[usize],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let url = LakeOnly::url();
-        let runtime = state.runtime_env();
-        let footers =
-            CachedParquetFileReaderFactory::new(runtime.object_store(&url)?, runtime.cache_manager.get_file_metadata_cache());
-        let options =
-            TableParquetOptions { global: state.config_options().execution.parquet.clone(), ..TableParquetOptions::default() };
-        let source = ParquetSource::new(Arc::clone(&self.schema))
+    /// The same with an index that finds rows by key and, where it has a rule, keeps those that count.
+    pub(crate) fn with_index(self, by_place: ByPlace) -> Self {
+        Self { by_place: Some(by_place), ..self }
+    }
+
+    /// Reads the files' columns.
+    fn read(&self, scan: &Scan<'_>, files: &[Chosen], columns: &[usize], limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        let mut global = scan.state.config_options().execution.parquet.clone();
+        // Of the few pages that can have wanted rows, the other columns are decoded for these rows alone.
+        if scan.wanted.is_some() {
+            global.pushdown_filters = true;
+            global.max_predicate_cache_size = Some(0);
+        }
+        let options = TableParquetOptions { global, ..TableParquetOptions::default() };
+        let mut source = ParquetSource::new(Arc::clone(&self.schema))
             .with_table_parquet_options(options)
-            .with_parquet_file_reader_factory(Arc::new(footers));
-        let config = FileScanConfigBuilder::new(url, Arc::new(source))
-            .with_file_groups(self.groups(files, state.config().target_partitions()))
-            .with_statistics(self.statistics_of(files))
+            .with_parquet_file_reader_factory(Arc::clone(&scan.footers) as _);
+        if let Some(wanted) = scan.wanted {
+            let schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+            source = source.with_predicate(scan.state.create_physical_expr(wanted.test(), &schema)?);
+        }
+        let spans = files.iter().map(|file| file.span.clone()).collect::<Vec<_>>();
+        let config = FileScanConfigBuilder::new(LakeOnly::url(), Arc::new(source))
+            .with_file_groups(self.groups(files, scan.state.config().target_partitions()))
+            .with_statistics(self.statistics_of(&spans))
             .with_limit(limit)
             .with_projection_indices(Some(columns.to_vec()))?
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// Reads the files' rows that pass the test. The columns that the test needs are read besides and dropped after it.
-    fn read_tested(&self, state: &dyn Session, columns: &[usize]) -> Result<Arc<dyn ExecutionPlan>> {
-        let (test, needed) = self.test_expr()?;
+    /// Reads the files' rows that pass the tests. The columns that the tests need are read besides and dropped after them.
+    fn read_tested(
+        &self,
+        scan: &Scan<'_>,
+        files: &[Chosen],
+        columns: &[usize],
+        tests: Vec<Test>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let mut read = columns.to_vec();
-        for index in needed {
-            if !read.contains(&index) {
-                read.push(index);
+        for index in tests.iter().flat_map(|(_, needed)| needed) {
+            if !read.contains(index) {
+                read.push(*index);
             }
         }
-        let input = self.read(state, &self.across, &read, None)?;
-        let test = state.create_physical_expr(test, &DFSchema::try_from(input.schema())?)?;
+        let input = self.read(scan, files, &read, None)?;
+        let test = tests.into_iter().map(|(test, _)| test).reduce(Expr::and).unwrap_or_else(|| lit(true));
+        let test = scan.state.create_physical_expr(test, &DFSchema::try_from(input.schema())?)?;
         let tested: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(test, input)?);
         if read.len() == columns.len() {
             return Ok(tested);
@@ -130,30 +152,73 @@ impl LakeTable {
         Ok(Arc::new(ProjectionExec::try_new(kept.collect::<Vec<_>>(), tested)?))
     }
 
-    /// The test as an expression, and the columns that it reads.
-    fn test_expr(&self) -> Result<(Expr, Vec<usize>)> {
-        match &self.test {
-            RowTest::All => Ok((lit(true), Vec::new())),
+    /// The test of rows for files that lie across it.
+    fn across_test(&self) -> Result<Option<Test>> {
+        Ok(match &self.test {
+            RowTest::All => None,
             RowTest::InCut(bounds) => {
                 let test = ScalarUDF::new_from_impl(InCut::new(bounds.clone()));
                 let needed = vec![self.schema.index_of("_partition")?, self.schema.index_of("_seq")?];
-                Ok((test.call(vec![col("_partition"), col("_seq")]), needed))
+                Some((test.call(vec![col("_partition"), col("_seq")]), needed))
             }
-            RowTest::UpToEpoch(last) => Ok((col("epoch").lt_eq(lit(*last)), vec![self.schema.index_of("epoch")?])),
+            RowTest::UpToEpoch(last) => Some((col("epoch").lt_eq(lit(*last)), vec![self.schema.index_of("epoch")?])),
+        })
+    }
+
+    /// The test whether a row counts.
+    fn counting_test(&self) -> Result<Option<Test>> {
+        let Some(test) = self.by_place.as_ref().and_then(ByPlace::test) else { return Ok(None) };
+        let needed = PLACE_COLUMNS.iter().map(|name| self.schema.index_of(name)).collect::<Result<_, _>>()?;
+        Ok(Some((test, needed)))
+    }
+
+    /// Reads the files, each with the tests that it needs.
+    async fn read_files(&self, scan: &Scan<'_>, columns: &[usize], limit: Option<usize>) -> Result<Vec<Arc<dyn ExecutionPlan>>> {
+        let mut by_tests: BTreeMap<(bool, bool), Vec<Chosen>> = BTreeMap::new();
+        for (files, is_across) in [(&self.inside, false), (&self.across, true)] {
+            for file in files {
+                let Some(chosen) = scan.choose(file).await? else { continue };
+                let is_doubtful = self.by_place.as_ref().is_some_and(|index| index.is_doubtful(file));
+                by_tests.entry((is_across, is_doubtful)).or_default().push(chosen);
+            }
+        }
+        let mut parts = Vec::new();
+        for ((is_across, is_doubtful), files) in by_tests {
+            let across = if is_across { self.across_test()? } else { None };
+            let counting = if is_doubtful { self.counting_test()? } else { None };
+            let tests: Vec<Test> = across.into_iter().chain(counting).collect();
+            parts.push(if tests.is_empty() {
+                self.read(scan, &files, columns, limit)?
+            } else {
+                self.read_tested(scan, &files, columns, tests)?
+            });
+        }
+        Ok(parts)
+    }
+
+    /// The rows that no file holds yet, those that count.
+    fn fresh(&self) -> Result<Vec<RecordBatch>> {
+        match &self.by_place {
+            Some(index) => self.fresh.iter().map(|rows| index.counting(rows)).collect(),
+            None => Ok(self.fresh.clone()),
         }
     }
 
     /// The files in as many groups as the plan has partitions, the groups about equal in bytes.
-    fn groups(&self, files: &[FileSpan], count: usize) -> Vec<FileGroup> {
+    fn groups(&self, files: &[Chosen], count: usize) -> Vec<FileGroup> {
         let count = count.min(files.len()).max(1);
         let mut groups = vec![(0_u64, Vec::new()); count];
-        let mut by_size: Vec<&FileSpan> = files.iter().collect();
-        by_size.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.path.cmp(&b.path)));
-        for file in by_size {
+        let mut by_size: Vec<&Chosen> = files.iter().collect();
+        by_size.sort_by(|a, b| b.span.size.cmp(&a.span.size).then_with(|| a.span.path.cmp(&b.span.path)));
+        for Chosen { span, rows } in by_size {
             let smallest = groups.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("at least one group");
-            smallest.0 += file.size;
-            let statistics = Arc::new(self.statistics_of(std::slice::from_ref(file)));
-            smallest.1.push(PartitionedFile::new(file.path.clone(), file.size).with_statistics(statistics));
+            smallest.0 += span.size;
+            let statistics = Arc::new(self.statistics_of(std::slice::from_ref(span)));
+            let file = PartitionedFile::new(span.path.clone(), span.size).with_statistics(statistics);
+            smallest.1.push(match rows {
+                Some(rows) => file.with_extension(ParquetRowSelection::new(rows.clone())),
+                None => file,
+            });
         }
         groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
     }
@@ -176,6 +241,45 @@ impl LakeTable {
                 .with_min_value(Precision::Exact(scalar(least)))
                 .with_max_value(Precision::Exact(scalar(most)));
         }
+    }
+}
+
+/// One reading of a table.
+struct Scan<'s> {
+    state: &'s dyn Session,
+    footers: Arc<CachedParquetFileReaderFactory>,
+    /// The only rows that are wanted, if certain keys are looked up.
+    wanted: Option<&'s Wanted>,
+}
+
+/// A file to be read, and of it the rows that can be wanted; all where that is not known.
+#[derive(Clone)]
+struct Chosen {
+    span: FileSpan,
+    rows: Option<RowSelection>,
+}
+
+impl<'s> Scan<'s> {
+    fn new(state: &'s dyn Session, wanted: Option<&'s Wanted>) -> Result<Self> {
+        let runtime = state.runtime_env();
+        let store = runtime.object_store(LakeOnly::url())?;
+        let footers = Arc::new(CachedParquetFileReaderFactory::new(store, runtime.cache_manager.get_file_metadata_cache()));
+        Ok(Self { state, footers, wanted })
+    }
+
+    /// The file, if it can have wanted rows.
+    async fn choose(&self, file: &FileSpan) -> Result<Option<Chosen>> {
+        let Some(wanted) = self.wanted else { return Ok(Some(Chosen { span: file.clone(), rows: None })) };
+        if !wanted.can_be_in(file) {
+            return Ok(None);
+        }
+        let stored = PartitionedFile::new(file.path.clone(), file.size);
+        let mut reader = self.footers.create_reader(0, stored, None, &ExecutionPlanMetricsSet::new())?;
+        let rows = rows_of(&*reader.get_metadata(None).await?, wanted);
+        if rows.as_ref().is_some_and(|rows| !rows.selects_any()) {
+            return Ok(None);
+        }
+        Ok(Some(Chosen { span: file.clone(), rows }))
     }
 }
 
@@ -208,34 +312,37 @@ impl TableProvider for LakeTable {
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let columns = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
-        let mut parts = Vec::new();
-        if !self.inside.is_empty() {
-            parts.push(self.read(state, &self.inside, &columns, limit)?);
+        let wanted = self.by_place.as_ref().and_then(|index| index.wanted(filters));
+        let nothing = || Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?))) as Arc<dyn ExecutionPlan>);
+        if wanted.as_ref().is_some_and(Wanted::is_empty) {
+            return nothing();
         }
-        if !self.across.is_empty() {
-            parts.push(self.read_tested(state, &columns)?);
-        }
+        let mut parts = self.read_files(&Scan::new(state, wanted.as_ref())?, &columns, limit).await?;
         if !self.fresh.is_empty() {
-            parts.push(MemorySourceConfig::try_new_exec(
-                std::slice::from_ref(&self.fresh),
-                self.schema(),
-                Some(columns.clone()),
-            )?);
+            parts.push(MemorySourceConfig::try_new_exec(&[self.fresh()?], self.schema(), Some(columns.clone()))?);
         }
         match parts.len() {
-            0 => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(&columns)?)))),
+            0 => nothing(),
             1 => parts.pop().ok_or_else(|| internal_datafusion_err!("one part was counted")),
             _ => UnionExec::try_new(parts),
         }
     }
 
+    /// Conditions on the record key leave out files and parts of files; they are tested again behind the scan.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let is_on_key = |filter: &&Expr| self.by_place.as_ref().is_some_and(|index| index.is_on_key(filter));
+        let support = |filter| if is_on_key(filter) { Inexact } else { Unsupported };
+        Ok(filters.iter().map(support).collect())
+    }
+
     fn statistics(&self) -> Option<Statistics> {
         let statistics = self.statistics_of(&self.inside);
-        if self.across.is_empty() && self.fresh.is_empty() {
+        let is_whole = self.across.is_empty() && self.fresh.is_empty();
+        if is_whole && !self.inside.iter().any(|file| self.by_place.as_ref().is_some_and(|index| index.is_doubtful(file))) {
             Some(statistics)
         } else {
             let mut all = self.statistics_of(&[self.inside.as_slice(), &self.across].concat()).to_inexact();

@@ -20,16 +20,21 @@ pub(crate) const SCHEMA: &str = "public";
 #[derive(Debug)]
 pub(crate) struct PublicTables {
     base: Arc<BaseTables>,
-    /// Plans the views: its schema holds the stored tables alone.
-    planner: SessionState,
+    /// Functions and rules.
+    template: Arc<SessionState>,
 }
 
 impl PublicTables {
-    /// The views are planned with `state` over the stored tables.
-    pub(crate) fn new(base: Arc<BaseTables>, state: &SessionState) -> Self {
-        let mut planner = state.clone();
-        planner.register_catalog_list(Arc::new(Catalog::new(Arc::clone(&base) as Arc<dyn SchemaProvider>)));
-        Self { base, planner }
+    /// The views are planned with the template over the stored tables.
+    pub(crate) fn new(base: Arc<BaseTables>, template: Arc<SessionState>) -> Self {
+        Self { base, template }
+    }
+
+    /// Plans views: its schema holds the stored tables alone.
+    fn planner(&self) -> SessionState {
+        let mut planner = self.template.as_ref().clone();
+        planner.register_catalog_list(Arc::new(Catalog::new(Arc::clone(&self.base) as Arc<dyn SchemaProvider>)));
+        planner
     }
 }
 
@@ -44,7 +49,10 @@ impl SchemaProvider for PublicTables {
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(view) = view(name) else { return self.base.table(name).await };
-        let plan = self.planner.create_logical_plan(&view.sql).await?;
+        if let (Some((table, rule)), true) = (view.by_place, self.base.has_places()) {
+            return Ok(Some(Arc::new(self.base.lake_table(table, Some(rule)).await?)));
+        }
+        let plan = self.planner().create_logical_plan(&view.sql).await?;
         Ok(Some(Arc::new(ViewTable::new(plan, Some(view.sql.clone())))))
     }
 

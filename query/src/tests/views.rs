@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::fixture::{World, address, attribution, event, inference, recorded};
 
-fn review(id: &str, contribution: &str, verdict: &str, validator: u64) -> tributary_schemas::event::Event {
+pub(super) fn review(id: &str, contribution: &str, verdict: &str, validator: u64) -> tributary_schemas::event::Event {
     event(
         "contribution.reviewed",
         id,
@@ -13,13 +13,13 @@ fn review(id: &str, contribution: &str, verdict: &str, validator: u64) -> tribut
     )
 }
 
-fn policy(id: &str, scope: &str, upstream: u64) -> tributary_schemas::event::Event {
+pub(super) fn policy(id: &str, scope: &str, upstream: u64) -> tributary_schemas::event::Event {
     let split = json!({"contributors": 6000, "model": 2000, "node": 1000, "validators": 500, "protocol": 500});
     event("policy.set", id, "dev", json!({"scope": scope, "split_bps": split, "upstream_bps": upstream}))
 }
 
 /// A grant as Tributary writes it; no door takes one.
-fn grant(id: &str, producer: &str, roles: &[&str], revoked: Option<bool>) -> tributary_schemas::event::Event {
+pub(super) fn grant(id: &str, producer: &str, roles: &[&str], revoked: Option<bool>) -> tributary_schemas::event::Event {
     use tributary_schemas::event::{EventData, GrantSet};
     let mut template = recorded(
         json!({"specversion": "1.0", "id": id, "source": "/test", "type": "tributary.model.updated.v1", "time": "2026-10-01T00:00:00Z",

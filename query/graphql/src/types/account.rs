@@ -136,7 +136,7 @@ impl Account {
             InferenceRole::Node => "r.node",
             InferenceRole::Requester => "r.requester",
         };
-        let listing = Listing { owner: Some(owner), ..inference::listing(None, None)? };
+        let listing = Listing { owner: Some(owner), ..inference::listing(context, None, None)? };
         self.list(context, listing, (first, after)).await
     }
 
@@ -238,11 +238,12 @@ pub struct AccountOrder {
 pub(crate) fn listing(order: Option<AccountOrder>) -> Listing {
     let mut listing = Listing {
         name: "accounts",
-        columns: "r.account",
+        columns: "r.account".into(),
         from: SqlText::new("cumulative r"),
         filters: vec![SqlText::new("r.epoch = (SELECT max(l.epoch) FROM epochs l)")],
         owner: None,
         order: vec![SortKey::new("r.account", KeyType::Text)],
+        wide: None,
     };
     if let Some(order) = order {
         let key = match order.field {

@@ -19,7 +19,6 @@ use super::event::{Event, PLACE_ORDER};
 use super::inference::{self, Inference, InferenceWhere};
 use tributary_query::error::QueryError;
 use tributary_query::sql_text::{SqlText, text};
-use tributary_query::views;
 
 /// A program that asks models and acts; known by the events that name it.
 #[derive(Clone)]
@@ -71,7 +70,7 @@ impl Agent {
         after: Option<String>,
         r#where: Option<InferenceWhere>,
     ) -> Result<Connection<Inference>, QueryError> {
-        let listing = Listing { owner: Some("r.agent_id"), ..inference::listing(r#where.as_ref(), None)? };
+        let listing = Listing { owner: Some("r.agent_id"), ..inference::listing(context, r#where.as_ref(), None)? };
         let list = (listing, Some(text(&self.agent_id)));
         Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
     }
@@ -123,11 +122,13 @@ impl AgentAction {
         Listing {
             name: "actions",
             columns: "r.agent_id, r.action, r.inferences, r.chain_id, r.tx_hash, r.counterparty, r.value, r.event_id, r.source, \
-                      r.producer, r.event_time, r.accepted_at, r._partition, r._seq, r._ordinal",
-            from: SqlText::new(format!("({}) r", views::counted("agent_actions", "agent_id"))),
+                      r.producer, r.event_time, r.accepted_at, r._partition, r._seq, r._ordinal"
+                .into(),
+            from: SqlText::new("counted_agent_actions r"),
             filters: Vec::new(),
             owner: Some("r.agent_id"),
             order: PLACE_ORDER.to_vec(),
+            wide: None,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Attributions and their entries.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::Arc;
 
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Lookahead, Object};
 use tributary_query::error::QueryError;
 use tributary_query::sql_text::{SqlText, text};
 use tributary_schemas::event::EventType;
 
 use super::super::connection::{Connection, Listed};
-use super::super::entity::find;
+use super::super::entity;
 use super::super::listing::{KeyType, Listing, SortKey};
-use super::super::page::PageArgs;
+use super::super::page::{Page, PageArgs};
 use super::super::reader::{Reader, Request};
 use super::super::rows::{Row, rows};
 use super::super::scalars::{DateTime, Long};
@@ -27,28 +28,84 @@ pub struct Attribution {
     inference_id: String,
     method: String,
     event: Event,
+    /// All of them by contribution id, where they were read with it.
+    entries: Option<Arc<Vec<AttributionEntry>>>,
+}
+
+/// What an attribution is read from, besides its entries.
+const HEAD: &str = "r.inference_id, r.method, r.event_id, r.source, r.producer, r.event_time, r.accepted_at, r._partition, r._seq, \
+                    r._ordinal";
+
+/// The attribution that counts for an inference. Its entries are read with it where the document asks for them.
+pub(crate) async fn find(
+    reader: &Arc<Reader>,
+    inference_id: &str,
+    asked: Lookahead<'_>,
+) -> Result<Option<Attribution>, QueryError> {
+    if asked.field("entries").exists() {
+        reader.get(WholeAttributionOf(inference_id.to_owned())).await
+    } else {
+        reader.get(AttributionOf(inference_id.to_owned())).await
+    }
+}
+
+impl Attribution {
+    fn of_row(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
+        let inference_id = row.text("inference_id")?;
+        Ok(Self {
+            method: row.text("method")?,
+            event: Event::of_row(reader, row, (EventType::AttributionTraced, inference_id.clone()))?,
+            reader: Arc::clone(reader),
+            entries: None,
+            inference_id,
+        })
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct AttributionOf(pub(crate) String);
+struct AttributionOf(String);
 
 impl Load for AttributionOf {
     type Value = Attribution;
 
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Attribution>, QueryError> {
-        let mut query = SqlText::new(
-            "SELECT DISTINCT r.inference_id, r.method, r.event_id, r.source, r.producer, r.event_time, r.accepted_at, \
-             r._partition, r._seq, r._ordinal FROM effective_attributions r WHERE r.inference_id IN (",
-        );
+        let mut query = SqlText::new(format!("SELECT DISTINCT {HEAD} FROM effective_attributions r WHERE r.inference_id IN ("));
         query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
-        let found = reader.ask(query).await?;
-        let attribution = |row: Row<'_>| -> Result<(Self, Attribution), QueryError> {
-            let inference_id = row.text("inference_id")?;
-            let event = Event::of_row(&reader, row, (EventType::AttributionTraced, inference_id.clone()))?;
-            let key = Self(inference_id.clone());
-            Ok((key, Attribution { reader: Arc::clone(&reader), inference_id, method: row.text("method")?, event }))
+        let found = reader.ask(query.lookup()).await?;
+        let attributions = rows(&found).map(|row| Attribution::of_row(&reader, row));
+        attributions.map(|found| found.map(|found| (Self(found.inference_id.clone()), found))).collect()
+    }
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct WholeAttributionOf(String);
+
+impl Load for WholeAttributionOf {
+    type Value = Attribution;
+
+    async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Attribution>, QueryError> {
+        let mut query = SqlText::new(format!(
+            "SELECT {HEAD}, r.contribution_id, r.weight FROM effective_attributions r WHERE r.inference_id IN ("
+        ));
+        query.bind_all(keys.iter().map(|key| text(&key.0))).push(")");
+        let found = reader.ask(query.lookup()).await?;
+        let mut whole: HashMap<Self, (Attribution, Vec<AttributionEntry>)> = HashMap::new();
+        for row in rows(&found) {
+            let entry = AttributionEntry::read(&reader, row)?;
+            match whole.entry(Self(entry.inference_id.clone())) {
+                Occupied(known) => known.into_mut().1.push(entry),
+                Vacant(new) => {
+                    new.insert((Attribution::of_row(&reader, row)?, vec![entry]));
+                }
+            }
+        }
+        let sorted = |(attribution, mut entries): (Attribution, Vec<AttributionEntry>)| {
+            entries.sort_by(|a, b| a.contribution_id.cmp(&b.contribution_id));
+            let total = entries.iter().map(|entry| entry.weight).sum();
+            entries.iter_mut().for_each(|entry| entry.total = Some(total));
+            Attribution { entries: Some(Arc::new(entries)), ..attribution }
         };
-        rows(&found).map(attribution).collect()
+        Ok(whole.into_iter().map(|(key, whole)| (key, sorted(whole))).collect())
     }
 }
 
@@ -74,8 +131,18 @@ impl Attribution {
             order: vec![SortKey::new("r.contribution_id", KeyType::Text)],
             ..AttributionEntry::listing()
         };
+        let args = PageArgs::forward(first, after);
+        let page = Page::parse(&args, &listing)?;
+        if let (Some(entries), true) = (&self.entries, page.point().is_none_or(|point| point == self.reader.point())) {
+            let behind = page.after.as_ref().and_then(|cursor| cursor.values[0].try_as_str().flatten());
+            let from = behind.map_or(0, |id| entries.partition_point(|entry| entry.contribution_id.as_str() <= id));
+            let rows = entries[from..].iter().take(page.limit + 1);
+            let rows = rows.map(|entry| (vec![text(&entry.contribution_id)], entry.clone())).collect();
+            let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+            return Connection::known(Arc::clone(&self.reader), listing, &page, (rows, total));
+        }
         let list = (listing, Some(text(&self.inference_id)));
-        Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
+        Connection::open(Request::of(context), &self.reader, list, args).await
     }
 
     async fn event(&self) -> &Event {
@@ -90,6 +157,8 @@ pub struct AttributionEntry {
     inference_id: String,
     contribution_id: String,
     weight: i64,
+    /// The sum of all weights of the attribution, where it is known.
+    total: Option<i64>,
 }
 
 impl Listed for AttributionEntry {
@@ -101,6 +170,7 @@ impl Listed for AttributionEntry {
             inference_id: row.text("inference_id")?,
             contribution_id: row.text("contribution_id")?,
             weight: row.long("weight")?,
+            total: None,
         })
     }
 }
@@ -110,11 +180,12 @@ impl AttributionEntry {
     pub(crate) fn listing() -> Listing {
         Listing {
             name: "entries",
-            columns: "r.inference_id, r.contribution_id, r.weight",
+            columns: "r.inference_id, r.contribution_id, r.weight".into(),
             from: SqlText::new("effective_attributions r"),
             filters: Vec::new(),
             owner: None,
             order: Vec::new(),
+            wide: None,
         }
     }
 }
@@ -138,7 +209,7 @@ impl Load for WeightOf {
 #[Object]
 impl AttributionEntry {
     async fn contribution(&self) -> Result<Option<Contribution>, QueryError> {
-        find(&self.reader, &self.contribution_id).await
+        entity::find(&self.reader, &self.contribution_id).await
     }
 
     async fn contribution_id(&self) -> &str {
@@ -151,13 +222,16 @@ impl AttributionEntry {
 
     /// The weight as a part of all weights of the attribution
     async fn share(&self) -> Result<f64, QueryError> {
-        let total = self.reader.get(WeightOf(self.inference_id.clone())).await?.unwrap_or(self.weight);
+        let total = match self.total {
+            Some(total) => total,
+            None => self.reader.get(WeightOf(self.inference_id.clone())).await?.unwrap_or(self.weight),
+        };
         #[allow(clippy::cast_precision_loss)] // below 2^43
         Ok(self.weight as f64 / total as f64)
     }
 
     async fn inference(&self) -> Result<Option<Inference>, QueryError> {
-        find(&self.reader, &self.inference_id).await
+        entity::find(&self.reader, &self.inference_id).await
     }
 
     async fn inference_id(&self) -> &str {

@@ -26,7 +26,6 @@ use super::datanet::Datanet;
 use super::event::{Event, PLACE_ORDER};
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, text};
-use tributary_query::views;
 
 /// One piece of a datanet.
 #[derive(Clone)]
@@ -212,11 +211,12 @@ const REVIEW_COLUMNS: &str = "r.contribution_id, r.validator, r.verdict, r.score
 pub(crate) fn reviews(owner: &'static str) -> Listing {
     Listing {
         name: "reviews",
-        columns: REVIEW_COLUMNS,
-        from: SqlText::new(format!("({}) r", views::counted("reviews", "contribution_id"))),
+        columns: REVIEW_COLUMNS.into(),
+        from: SqlText::new("counted_reviews r"),
         filters: Vec::new(),
         owner: Some(owner),
         order: PLACE_ORDER.to_vec(),
+        wide: None,
     }
 }
 

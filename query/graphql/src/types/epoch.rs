@@ -85,11 +85,12 @@ impl Listed for Epoch {
 pub(crate) fn listing() -> Listing {
     Listing {
         name: "epochs",
-        columns: COLUMNS,
+        columns: COLUMNS.into(),
         from: SqlText::new("epochs r"),
         filters: Vec::new(),
         owner: None,
         order: vec![SortKey::new("r.epoch", KeyType::Long)],
+        wide: None,
     }
 }
 

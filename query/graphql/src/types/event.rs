@@ -107,11 +107,12 @@ pub(crate) fn columns() -> &'static str {
 pub(crate) fn listing(filter: Option<&EventWhere>) -> Result<Listing, QueryError> {
     Ok(Listing {
         name: "events",
-        columns: columns(),
+        columns: columns().into(),
         from: SqlText::new("events r"),
         filters: filter.map(Where::conditions).transpose()?.unwrap_or_default(),
         owner: None,
         order: PLACE_ORDER.to_vec(),
+        wide: None,
     })
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use async_graphql::Object;
 use tributary_query::error::QueryError;
 use tributary_query::sql_text::SqlText;
-use tributary_query::views;
 use tributary_schemas::units;
 
 use super::super::connection::Listed;
@@ -45,11 +44,12 @@ impl Feedback {
     pub(crate) fn listing() -> Listing {
         Listing {
             name: "feedback",
-            columns: "r.actor, r.score, r.label, r.event_time",
-            from: SqlText::new(format!("({}) r", views::counted("feedback", "inference_id"))),
+            columns: "r.actor, r.score, r.label, r.event_time".into(),
+            from: SqlText::new("counted_feedback r"),
             filters: Vec::new(),
             owner: Some("r.inference_id"),
             order: PLACE_ORDER.to_vec(),
+            wide: None,
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, Enum, ID, InputObject, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Lookahead, Object};
 use tributary_schemas::event::EventType;
+use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units;
 
 use super::super::connection::{Connection, Listed};
@@ -16,18 +17,18 @@ use super::super::global_id::GlobalId;
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::page::PageArgs;
 use super::super::reader::{Reader, Request};
-use super::super::rows::Row;
+use super::super::rows::{Place, Row};
 use super::super::scalars::{DateTime, Hash, Long, Wei};
 use super::account::Account;
 use super::agent::Agent;
-use super::attribution::{Attribution, AttributionOf};
+use super::attribution::{self, Attribution};
 use super::event::Event;
 use super::feedback::Feedback;
 use super::finality::{Finality, finality_of_inference};
 use super::model::Model;
 use super::pathway::{PathwayDirection, PathwayStep, pathway};
 use super::reward::{self, RewardLine};
-use tributary_query::error::QueryError;
+use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, text};
 
 /// One answer of a model.
@@ -39,36 +40,71 @@ pub struct Inference {
     node: units::Address,
     requester: units::Address,
     agent_id: Option<String>,
-    pub(crate) parents: Vec<String>,
-    input_hash: units::Hash,
-    output_hash: units::Hash,
     input_tokens: i64,
     output_tokens: i64,
     latency_us: i64,
     fee: u128,
+    time: Timestamp,
+    place: Place,
+    /// Absent where a list was read for fields that need none of them.
+    details: Option<Arc<Details>>,
+}
+
+/// What only some documents ask for, and what takes most of the reading.
+pub(crate) struct Details {
+    pub(crate) parents: Vec<String>,
+    input_hash: units::Hash,
+    output_hash: units::Hash,
     event: Event,
+}
+
+/// The fields that are read from [`Details`].
+const DETAILED: [&str; 5] = ["inputHash", "outputHash", "parents", "pathway", "event"];
+
+/// The columns of a list whose document asks for no details.
+const HEAD: &str = "r.inference_id, r.model_id, r.node, r.requester, r.agent_id, r.input_tokens, r.output_tokens, r.latency_us, r.fee, \
+                    r.event_time, r._partition, r._seq, r._ordinal";
+
+impl Details {
+    fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
+        Ok(Self {
+            parents: row.texts("parents")?,
+            input_hash: row.hash("input_hash")?,
+            output_hash: row.hash("output_hash")?,
+            event: Event::of_row(reader, row, (EventType::InferenceCompleted, row.text("inference_id")?))?,
+        })
+    }
+}
+
+impl Inference {
+    /// Its details, read now if they were not.
+    pub(crate) async fn details(&self) -> Result<Arc<Details>, QueryError> {
+        if let Some(details) = &self.details {
+            return Ok(Arc::clone(details));
+        }
+        let whole = find::<Inference>(&self.reader, &self.inference_id).await?.and_then(|whole| whole.details);
+        whole.ok_or_else(|| QueryError::new(Code::Internal, "an inference of a list is not found by its id"))
+    }
 }
 
 impl Listed for Inference {
     const NAME: &'static str = "Inference";
 
     fn read(reader: &Arc<Reader>, row: Row<'_>) -> Result<Self, QueryError> {
-        let inference_id = row.text("inference_id")?;
         Ok(Self {
             reader: Arc::clone(reader),
+            inference_id: row.text("inference_id")?,
             model_id: row.text("model_id")?,
             node: row.address("node")?,
             requester: row.address("requester")?,
             agent_id: row.maybe_text("agent_id")?,
-            parents: row.texts("parents")?,
-            input_hash: row.hash("input_hash")?,
-            output_hash: row.hash("output_hash")?,
             input_tokens: row.long("input_tokens")?,
             output_tokens: row.long("output_tokens")?,
             latency_us: row.long("latency_us")?,
             fee: row.wei("fee")?,
-            event: Event::of_row(reader, row, (EventType::InferenceCompleted, inference_id.clone()))?,
-            inference_id,
+            time: row.instant("event_time")?,
+            place: row.place()?,
+            details: if row.has("event_id") { Some(Arc::new(Details::read(reader, row)?)) } else { None },
         })
     }
 }
@@ -80,6 +116,7 @@ impl Entity for Inference {
         r.accepted_at, r._partition, r._seq, r._ordinal";
     const ID: &'static str = "r.inference_id";
     const LIST: &'static str = "inferences";
+    const IS_WIDE: bool = true;
 
     fn own_id(&self) -> &str {
         &self.inference_id
@@ -116,12 +153,12 @@ impl Inference {
         self.agent_id.as_ref().map(|id| Agent::new(&self.reader, id))
     }
 
-    async fn input_hash(&self) -> Hash {
-        Hash(self.input_hash)
+    async fn input_hash(&self) -> Result<Hash, QueryError> {
+        Ok(Hash(self.details().await?.input_hash))
     }
 
-    async fn output_hash(&self) -> Hash {
-        Hash(self.output_hash)
+    async fn output_hash(&self) -> Result<Hash, QueryError> {
+        Ok(Hash(self.details().await?.output_hash))
     }
 
     async fn input_tokens(&self) -> Long {
@@ -141,12 +178,12 @@ impl Inference {
     }
 
     async fn at(&self) -> DateTime {
-        DateTime(self.event.time)
+        DateTime(self.time)
     }
 
     /// The attribution that counts: the first of its own node or of a tracer
-    async fn attribution(&self) -> Result<Option<Attribution>, QueryError> {
-        self.reader.get(AttributionOf(self.inference_id.clone())).await
+    async fn attribution(&self, context: &Context<'_>) -> Result<Option<Attribution>, QueryError> {
+        attribution::find(&self.reader, &self.inference_id, context.look_ahead()).await
     }
 
     /// In the order of the record
@@ -162,7 +199,7 @@ impl Inference {
 
     /// The recorded ones among the inferences whose output it used
     async fn parents(&self) -> Result<Vec<Inference>, QueryError> {
-        find_all(&self.reader, &self.parents).await
+        find_all(&self.reader, &self.details().await?.parents).await
     }
 
     async fn children(
@@ -199,11 +236,11 @@ impl Inference {
     }
 
     async fn finality(&self) -> Result<Finality, QueryError> {
-        finality_of_inference(&self.reader, &self.inference_id, self.event.place).await
+        finality_of_inference(&self.reader, &self.inference_id, self.place).await
     }
 
-    async fn event(&self) -> &Event {
-        &self.event
+    async fn event(&self) -> Result<Event, QueryError> {
+        Ok(self.details().await?.event.clone())
     }
 }
 
@@ -275,9 +312,22 @@ pub struct InferenceOrder {
     direction: OrderDirection,
 }
 
-/// Inferences that pass the filter, in the order.
-pub(crate) fn listing(filter: Option<&InferenceWhere>, order: Option<InferenceOrder>) -> Result<Listing, QueryError> {
+/// Whether the document asks a connection of inferences for their details.
+fn asks_for_details(connection: Lookahead<'_>) -> bool {
+    let nodes = [connection.field("nodes"), connection.field("edges").field("node")];
+    nodes.iter().any(|node| DETAILED.iter().any(|field| node.field(field).exists()))
+}
+
+/// Inferences that pass the filter, in the order, with as much of them as the document asks for.
+pub(crate) fn listing(
+    context: &Context<'_>,
+    filter: Option<&InferenceWhere>,
+    order: Option<InferenceOrder>,
+) -> Result<Listing, QueryError> {
     let mut listing = Inference::listing();
+    if !asks_for_details(context.look_ahead()) {
+        listing.columns = HEAD.into();
+    }
     listing.filters = filter.map(Where::conditions).transpose()?.unwrap_or_default();
     if let Some(order) = order {
         let key = match order.field {

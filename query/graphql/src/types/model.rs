@@ -27,7 +27,6 @@ use super::model_stats::ModelStats;
 use super::policy::{GLOBAL, Policy, PolicyOf};
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, text};
-use tributary_query::views;
 
 /// The most ancestors of a model that are given.
 const ANCESTORS_MAX: i32 = 1000;
@@ -183,7 +182,7 @@ impl Model {
         r#where: Option<InferenceWhere>,
         order_by: Option<InferenceOrder>,
     ) -> Result<Connection<Inference>, QueryError> {
-        let listing = Listing { owner: Some("r.model_id"), ..inference::listing(r#where.as_ref(), order_by)? };
+        let listing = Listing { owner: Some("r.model_id"), ..inference::listing(context, r#where.as_ref(), order_by)? };
         let list = (listing, Some(text(&self.model_id)));
         Connection::open(Request::of(context), &self.reader, list, PageArgs::forward(first, after)).await
     }
@@ -236,11 +235,13 @@ impl ModelUpdate {
         Listing {
             name: "updates",
             columns: "r.model_id, r.version, r.weights_hash, r.method, r.datanets, r.steps, r.previous_version, r.event_id, \
-                      r.source, r.producer, r.event_time, r.accepted_at, r._partition, r._seq, r._ordinal",
-            from: SqlText::new(format!("({}) r", views::counted("model_updates", "model_id"))),
+                      r.source, r.producer, r.event_time, r.accepted_at, r._partition, r._seq, r._ordinal"
+                .into(),
+            from: SqlText::new("counted_model_updates r"),
             filters: Vec::new(),
             owner: Some("r.model_id"),
             order: PLACE_ORDER.to_vec(),
+            wide: None,
         }
     }
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_graphql::Object;
 use tributary_query::error::QueryError;
 use tributary_query::sql_text::{SqlText, text};
-use tributary_query::views;
 
 use super::super::reader::Reader;
 use super::super::rows::{Row, rows};
@@ -91,11 +90,10 @@ impl Load for FeedbackOf {
     type Value = f64;
 
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, f64>, QueryError> {
-        let feedback = views::counted("feedback", "inference_id");
-        let mut query = SqlText::new(format!(
+        let mut query = SqlText::new(
             "SELECT i.model_id, sum(f.score) AS total, count(*) AS votes FROM effective_inferences i \
-             JOIN ({feedback}) f ON f.inference_id = i.inference_id WHERE i.model_id IN ("
-        ));
+             JOIN counted_feedback f ON f.inference_id = i.inference_id WHERE i.model_id IN (",
+        );
         query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY i.model_id");
         let found = reader.ask(query).await?;
         rows(&found).map(|row| Ok((Self(row.text("model_id")?), mean_score(row)?))).collect()

@@ -99,7 +99,7 @@ async fn neighbours(level: &[Inference], direction: PathwayDirection) -> Result<
         async move {
             let found = match direction {
                 PathwayDirection::Ancestors => {
-                    let mut ids = inference.parents.clone();
+                    let mut ids = inference.details().await?.parents.clone();
                     ids.sort_unstable();
                     find_all(&inference.reader, &ids).await?
                 }

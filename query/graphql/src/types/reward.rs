@@ -77,7 +77,7 @@ impl Listed for Reward {
 pub(crate) fn rewards(owner: &'static str) -> Listing {
     Listing {
         name: "rewards",
-        columns: "r.epoch, r.account, r.role, r.amount",
+        columns: "r.epoch, r.account, r.role, r.amount".into(),
         from: SqlText::new("rewards r"),
         filters: Vec::new(),
         owner: Some(owner),
@@ -86,6 +86,7 @@ pub(crate) fn rewards(owner: &'static str) -> Listing {
             SortKey::new("r.account", KeyType::Text),
             SortKey::new("r.role", KeyType::Text),
         ],
+        wide: None,
     }
 }
 
@@ -156,7 +157,7 @@ impl Listed for RewardLine {
 pub(crate) fn lines(owner: &'static str) -> Listing {
     Listing {
         name: "lines",
-        columns: "r.epoch, r.inference_id, r.account, r.role, r.amount, r.contribution_id, r.model_id",
+        columns: "r.epoch, r.inference_id, r.account, r.role, r.amount, r.contribution_id, r.model_id".into(),
         from: SqlText::new("reward_lines r"),
         filters: Vec::new(),
         owner: Some(owner),
@@ -168,6 +169,7 @@ pub(crate) fn lines(owner: &'static str) -> Listing {
             SortKey::new("coalesce(r.contribution_id, '')", KeyType::Text),
             SortKey::new("coalesce(r.model_id, '')", KeyType::Text),
         ],
+        wide: None,
     }
 }
 

@@ -14,7 +14,6 @@ use super::super::scalars::DateTime;
 use super::model_stats::mean_score;
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::SqlText;
-use tributary_query::views;
 
 /// The most points of one series.
 const POINTS_MAX: i64 = 20_000;
@@ -225,10 +224,7 @@ fn points(args: &SeriesArgs) -> Result<(String, String), QueryError> {
             "(SELECT DISTINCT event_time AS t, 1 AS v, inference_id FROM effective_attributions) p".to_owned()
         }
         Metric::Contributions => "(SELECT event_time AS t, 1 AS v, datanet_id FROM current_contributions) p".to_owned(),
-        Metric::Feedback => format!(
-            "(SELECT f.event_time AS t, f.score AS v, f.inference_id FROM ({}) f) p",
-            views::counted("feedback", "inference_id")
-        ),
+        Metric::Feedback => "(SELECT event_time AS t, score AS v, inference_id FROM counted_feedback) p".to_owned(),
         Metric::Rewards => {
             "(SELECT e.closed_at AS t, l.amount AS v, l.inference_id, l.role, l.contribution_id FROM reward_lines l \
                             JOIN epochs e ON e.epoch = l.epoch) p"

@@ -1,0 +1,125 @@
+//! The index of places, kept up with the record: lookups by key read only the batches that hold the key, and what counts is
+//! known without grouping a table.
+//!
+//! It is built in memory, from the lake in the background and from the tail as questions come. A question whose cut it does not
+//! cover, or a record too large for it, is answered without it.
+
+mod fill;
+mod index;
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tributary_indexer::Snapshot;
+use tributary_schemas::cut::Cut;
+use tributary_schemas::tables::Table;
+
+use crate::catalog::Sources;
+use crate::metrics::Metrics;
+use crate::tail::TailRows;
+use datafusion::execution::session_state::SessionState;
+use tokio::runtime::Handle;
+
+use index::Unfit;
+pub(crate) use index::{EventPlace, Index, KeyHash, Rule, Standing};
+
+/// So many batches are added while a question waits; more are added behind it.
+const BATCHES_WAITED_FOR: u64 = 256;
+
+/// The index of one engine, and how far it is.
+pub(crate) struct Places {
+    inner: RwLock<Inner>,
+    /// Held while the lake is read; two readings at once would do the same work.
+    filling: tokio::sync::Mutex<()>,
+    metrics: Metrics,
+}
+
+struct Inner {
+    index: Index,
+    covered: Cut,
+    unfit: Option<Unfit>,
+}
+
+/// What a question has that the index can be filled from.
+pub(crate) struct Origin<'q> {
+    pub(crate) sources: &'q Arc<Sources>,
+    pub(crate) events: &'q Arc<Snapshot>,
+    pub(crate) tail: &'q TailRows,
+    /// Plans the reading of tables.
+    pub(crate) reader: &'q Arc<SessionState>,
+    /// Where the lake is read.
+    pub(crate) threads: &'q Handle,
+}
+
+impl Places {
+    /// An empty index of at most so many bytes.
+    pub(crate) fn new(bytes_max: usize, metrics: Metrics) -> Arc<Self> {
+        let inner = Inner { index: Index::new(bytes_max), covered: Cut::empty(), unfit: None };
+        Arc::new(Self { inner: RwLock::new(inner), filling: tokio::sync::Mutex::new(()), metrics })
+    }
+
+    /// The index if it covers the cut, or does so after adding little. What is more is added behind the question.
+    pub(crate) async fn covering(self: &Arc<Self>, cut: &Cut, origin: Origin<'_>) -> Option<Arc<Self>> {
+        let missing = self.missing(cut)?;
+        if missing == 0 || self.fill_from_tail(cut, origin.tail) {
+            return Some(Arc::clone(self));
+        }
+        let waits = missing <= BATCHES_WAITED_FOR;
+        if !waits && self.filling.try_lock().is_err() {
+            return None;
+        }
+        let (places, sources, events, reader) =
+            (Arc::clone(self), Arc::clone(origin.sources), Arc::clone(origin.events), Arc::clone(origin.reader));
+        let filling = origin.threads.spawn(async move {
+            if let Err(error) = places.fill_from_lake(&sources, &events, reader.as_ref().clone()).await {
+                tracing::warn!(%error, "the index of places could not be brought forward; questions are answered without it");
+            }
+        });
+        if !waits {
+            return None;
+        }
+        filling.await.ok()?;
+        (self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail)).then(|| Arc::clone(self))
+    }
+
+    /// How many batches of the cut are not covered; `None` if the index cannot be used.
+    fn missing(&self, cut: &Cut) -> Option<u64> {
+        let inner = self.inner.read();
+        if inner.unfit.is_some() {
+            return None;
+        }
+        let batches = |cut: &Cut, partition| cut.get(partition).map_or(0, |last| last.get() + 1);
+        Some(cut.iter().map(|(partition, _)| batches(cut, partition).saturating_sub(batches(&inner.covered, partition))).sum())
+    }
+
+    /// Looks something up.
+    pub(crate) fn read<T>(&self, question: impl FnOnce(&Index) -> T) -> T {
+        question(&self.inner.read().index)
+    }
+
+    /// Adds to the index and says how it then stands.
+    fn write(&self, change: impl FnOnce(&mut Inner) -> Result<(), Unfit>) -> Result<(), Unfit> {
+        let mut inner = self.inner.write();
+        if let Some(unfit) = inner.unfit {
+            return Err(unfit);
+        }
+        let changed = change(&mut inner);
+        if let Err(unfit) = changed {
+            tracing::warn!(?unfit, "the index of places is given up: questions are answered without it");
+            *inner = Inner { index: Index::new(0), covered: Cut::empty(), unfit: Some(unfit) };
+        }
+        self.metrics.index_events.set(i64::try_from(inner.index.len()).unwrap_or(i64::MAX));
+        self.metrics.index_bytes.set(i64::try_from(inner.index.bytes()).unwrap_or(i64::MAX));
+        self.metrics.index_given_up.set(i64::from(inner.unfit.is_some()));
+        changed
+    }
+}
+
+impl std::fmt::Debug for Places {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Places")
+    }
+}
+
+/// What a view asks of the rows of a table.
+pub(crate) type View = (Table, Rule);
