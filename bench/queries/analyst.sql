@@ -9,7 +9,7 @@ SELECT requester, count(*) AS inferences, sum(fee) AS fees FROM inferences GROUP
 -- top contributions by weight
 SELECT contribution_id, sum(weight) AS weight, count(*) AS entries FROM attributions GROUP BY contribution_id ORDER BY weight DESC, contribution_id LIMIT 20;
 -- weight by datanet
-SELECT c.datanet_id, sum(a.weight) AS weight FROM attributions a JOIN contributions c ON c.contribution_id = a.contribution_id GROUP BY c.datanet_id ORDER BY weight DESC, c.datanet_id;
+SELECT c.datanet_id, sum(a.weight) AS weight FROM attributions a JOIN (SELECT DISTINCT contribution_id, datanet_id FROM contributions) c ON c.contribution_id = a.contribution_id GROUP BY c.datanet_id ORDER BY weight DESC, c.datanet_id;
 -- inferences without attribution
 SELECT count(*) AS inferences FROM inferences i WHERE NOT EXISTS (SELECT 1 FROM attributions a WHERE a.inference_id = i.inference_id);
 -- score by model

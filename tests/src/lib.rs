@@ -9,9 +9,12 @@ pub mod chance;
 pub mod command;
 pub mod compare;
 pub mod crowd;
+pub mod duckdb;
 pub mod javascript;
 pub mod play;
+pub mod questions;
 pub mod server;
+pub mod socket;
 pub mod sql;
 pub mod worlds;
 

@@ -1,4 +1,4 @@
-//! SQL over HTTP, as rows of JSON.
+//! SQL and GraphQL over HTTP, as JSON.
 
 use serde_json::{Map, Value, json};
 
@@ -21,6 +21,16 @@ impl Server {
         }
         serde_json::from_str(&body)
             .map_err(|e| format!("the answer to `{query}` is not an array of objects ({e}): {body:.1000}").into())
+    }
+
+    /// The data of a GraphQL request; an answer with errors is an error.
+    pub async fn graphql(&self, query: &str, variables: &Value) -> Outcome<Value> {
+        let body = json!({"query": query, "variables": variables});
+        let mut answer: Value = self.client().post(self.route("/graphql")).json(&body).send().await?.json().await?;
+        if answer.get("errors").is_some() {
+            return Err(format!("{query} with {variables}: {answer:.800}").into());
+        }
+        Ok(answer["data"].take())
     }
 
     /// The one number that a query gives.

@@ -1,5 +1,6 @@
 //! End to end: the real binary, real input, real faults. `TRIBUTARY_E2E=long` repeats more.
 
+mod agreement;
 mod faults;
 mod flywheel_and_edge;
 mod graphql;
@@ -7,5 +8,7 @@ mod kills;
 mod reading;
 mod rebuild;
 mod settle_twice;
+mod sockets;
 mod troubles;
 mod verify_flips;
+mod walks;
