@@ -8,6 +8,7 @@ mod cut_filter;
 mod epochs;
 mod lake_table;
 mod public;
+mod seam;
 mod selection;
 mod sources;
 mod store;

@@ -33,6 +33,9 @@ use crate::tail::TailRows;
 /// it is long, which is walked, copied and dropped by recursion.
 const STACK_BYTES: usize = 256 << 20;
 
+/// The most threads that run asked queries.
+const QUERY_THREADS_MAX: usize = 64;
+
 /// A point of the record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AsOf {
@@ -227,7 +230,9 @@ impl Engine {
 
     /// The threads that run queries.
     pub(crate) fn threads(&self) -> Result<&Runtime, QueryError> {
-        threads_in(&self.threads, "query", self.settings.threads, yield_to_others)
+        // One for every part of every query that may run, so that one deep in a long step keeps no other waiting.
+        let threads = self.settings.threads.saturating_mul(self.settings.queries_max).min(QUERY_THREADS_MAX);
+        threads_in(&self.threads, "query", threads, yield_to_others)
     }
 
     /// The threads that run queries of our own making.

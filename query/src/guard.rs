@@ -28,6 +28,16 @@ use crate::error::{Code, QueryError};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stop(Arc<AtomicBool>);
 
+/// Ends a query when dropped; one that has ended already is not changed by it.
+#[derive(Debug)]
+pub(crate) struct StopOnDrop(pub(crate) Stop);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 impl Stop {
     /// From now on the query's joins and functions fail.
     pub(crate) fn stop(&self) {
@@ -37,7 +47,7 @@ impl Stop {
     /// Fails once the query is over.
     pub(crate) fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Acquire) {
-            return Err(QueryError::new(Code::Timeout, "the query is over").into());
+            return Err(QueryError::new(Code::Timeout, "the query took longer than its limit").into());
         }
         Ok(())
     }

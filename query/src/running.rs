@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
 use crate::error::{Code, QueryError};
-use crate::guard::Stop;
+use crate::guard::{Stop, StopOnDrop};
 use crate::limits::Place;
 use crate::metrics::Metrics;
 
@@ -89,7 +89,16 @@ impl Work {
                 }
             }
         });
-        let work = Ending { task: task.abort_handle(), stop };
+        // The deadline is kept here, by the asker's threads: those of the query can be deep in one step of it, all of them.
+        let watch = deadline.map(|deadline| {
+            let stop = stop.clone();
+            let watch = tokio::spawn(async move {
+                tokio::time::sleep_until(deadline).await;
+                stop.stop();
+            });
+            watch.abort_handle()
+        });
+        let work = Ending { task: task.abort_handle(), watch, stop };
         let started = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline, told).await.unwrap_or_else(|_| Ok(Err(timeout()))),
             None => told.await,
@@ -117,6 +126,7 @@ impl Work {
 /// Ends the work when dropped.
 struct Ending {
     task: AbortHandle,
+    watch: Option<AbortHandle>,
     stop: Stop,
 }
 
@@ -124,6 +134,9 @@ impl Ending {
     fn end(&self) {
         self.stop.stop();
         self.task.abort();
+        if let Some(watch) = &self.watch {
+            watch.abort();
+        }
     }
 }
 
@@ -156,6 +169,11 @@ impl Running {
     /// When the query must have ended.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until
+    }
+
+    /// Ends the query when it is dropped, also while the rows are being read elsewhere.
+    pub(crate) fn end_on_drop(&self) -> StopOnDrop {
+        StopOnDrop(self.work.stop.clone())
     }
 
     fn fail(&mut self, error: QueryError) -> DataFusionError {

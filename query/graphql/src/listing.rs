@@ -233,6 +233,9 @@ impl Wide {
     ) -> Result<Vec<(PageOf, RecordBatch)>, QueryError> {
         let ids = pages.iter().flat_map(|(_, page)| rows(std::slice::from_ref(page)).map(|row| row.text("_id")));
         let ids: BTreeSet<String> = ids.collect::<Result<_, _>>()?;
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut query = SqlText::new(format!("SELECT {} AS _id, {columns} FROM {} WHERE {} IN (", self.id, self.from, self.id));
         let are_few = ids.len() <= FEW_ROWS;
         query.bind_all(ids.into_iter().map(text)).push(")");

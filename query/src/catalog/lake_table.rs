@@ -25,11 +25,11 @@ use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::filter::FilterExec;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
-use datafusion::physical_plan::union::UnionExec;
 use parquet::arrow::arrow_reader::RowSelection;
 
 use super::by_place::{ByPlace, PLACE_COLUMNS, Wanted};
 use super::cut_filter::{CutBounds, InCut, Place};
+use super::seam::Seam;
 use super::selection::rows_of;
 use super::store::LakeOnly;
 
@@ -328,7 +328,7 @@ impl TableProvider for LakeTable {
         match parts.len() {
             0 => nothing(),
             1 => parts.pop().ok_or_else(|| internal_datafusion_err!("one part was counted")),
-            _ => UnionExec::try_new(parts),
+            _ => Seam::of(parts),
         }
     }
 

@@ -82,6 +82,8 @@ enum Chunk {
 /// a status of its own; one after it breaks the transfer off.
 async fn answer(engine: &Arc<Engine>, rows: Running, encoder: Box<dyn Encoder>) -> Result<Body, QueryError> {
     let until = rows.until();
+    // The body ends the query when its reader goes: the threads that encode may be busy with the query itself.
+    let end = rows.end_on_drop();
     let (send, mut chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let sink = Sink { engine: Arc::clone(engine), send, until };
     engine.threads()?.spawn(sink.run(rows, encoder));
@@ -90,7 +92,7 @@ async fn answer(engine: &Arc<Engine>, rows: Running, encoder: Box<dyn Encoder>) 
         Some(first) => first,
         None => return Err(QueryError::new(Code::Internal, "the answer broke off")),
     };
-    let rest = stream::unfold((Some(first), chunks, false), |(first, mut chunks, ended)| async move {
+    let rest = stream::unfold((Some(first), chunks, false, end), |(first, mut chunks, ended, end)| async move {
         if ended {
             return None;
         }
@@ -99,10 +101,10 @@ async fn answer(engine: &Arc<Engine>, rows: Running, encoder: Box<dyn Encoder>) 
             None => chunks.recv().await,
         };
         match next {
-            Some(Chunk::Bytes(bytes)) => Some((Ok(bytes), (None, chunks, false))),
+            Some(Chunk::Bytes(bytes)) => Some((Ok(bytes), (None, chunks, false, end))),
             Some(Chunk::End) => None,
-            Some(Chunk::Failed(error)) => Some((Err(error), (None, chunks, true))),
-            None => Some((Err(QueryError::new(Code::Internal, "the answer broke off")), (None, chunks, true))),
+            Some(Chunk::Failed(error)) => Some((Err(error), (None, chunks, true, end))),
+            None => Some((Err(QueryError::new(Code::Internal, "the answer broke off")), (None, chunks, true, end))),
         }
     });
     Ok(Body::from_stream(rest))

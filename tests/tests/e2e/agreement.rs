@@ -33,7 +33,7 @@ fn made_up(values: &Values, at: &str, chance: &mut Chance) -> Outcome<Asked> {
     if chance.below(4) == 0 {
         let (view, group, sum) = chance.one_of(GROUPS);
         let sql = format!(
-            "SELECT {group} AS g, count(*) AS n, CAST(sum({sum}) AS VARCHAR) AS total, CAST(max({sum}) AS VARCHAR) AS most \
+            "SELECT {group} AS c0, count(*) AS c1, CAST(sum({sum}) AS VARCHAR) AS c2, CAST(max({sum}) AS VARCHAR) AS c3 \
              FROM {view} GROUP BY {group} ORDER BY {group} LIMIT {}",
             1 + chance.below(200)
         );
@@ -57,6 +57,8 @@ fn made_up(values: &Values, at: &str, chance: &mut Chance) -> Outcome<Asked> {
         entity.list,
         fields.join(" ")
     );
+    // Rows of JSON are read by name, so the names keep the order.
+    let columns: Vec<String> = columns.iter().enumerate().map(|(n, column)| format!("{column} AS c{n}")).collect();
     let from = format!("FROM {} WHERE {sql_filter}", entity.view);
     Ok(Asked {
         at: at.to_owned(),

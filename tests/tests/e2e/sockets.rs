@@ -97,7 +97,7 @@ async fn a_slow_subscriber_is_closed_and_resumes_without_loss() -> Outcome {
     server.send(lines).await?.expect_code(0)?;
     wait(&server, "indexed", Duration::from_secs(60)).await?;
     let expected = server.count("SELECT count(*) AS n FROM events").await?;
-    let mut slow = Socket::open(&server, Some(4_096)).await?;
+    let mut slow = Socket::open(&server, Some(65_536)).await?;
     slow.follow(EVENTS, json!({"after": "start"})).await?;
     // It reads nothing until the server has given it up.
     until(&server, "tributary_graphql_slow_consumers_total", 1).await?;
@@ -178,6 +178,7 @@ async fn runaway_queries_do_not_slow_lookups() -> Outcome {
             format!("a runaway query ended with {query:?}")
         })?;
     }
+    until(&server, "tributary_query_running", 0).await?;
     eprintln!("lookups took {idle:?} in the median alone, and {busy:?} beside eight runaway queries");
     ensure(busy < idle * 4 + Duration::from_millis(20), || format!("lookups took {idle:?} alone and {busy:?} beside them"))?;
     server.stop().await

@@ -39,7 +39,7 @@ impl List {
             Some((name, rest)) => format!("{name}({page}, {rest}"),
             None => format!("{}({page})", self.field),
         };
-        let ends = "}".repeat(self.around.matches('{').count());
+        let ends = "}".repeat(self.around.matches('{').count() - self.around.matches('}').count());
         format!(
             "query($n: Int, $c: String{}) {{ {} list: {list} {{ totalCount edges {{ cursor node {{ {} }} }} \
              pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }} {ends} }}",
@@ -64,7 +64,8 @@ impl List {
             let page = self.page(server, backward, size, &cursor).await?;
             let edges = page["edges"].as_array().ok_or("edges are an array")?;
             ensure(edges.len() as u64 <= size, || format!("{} rows of {size}", edges.len()))?;
-            let shown = edges.iter().map(|edge| edge["node"].to_string());
+            // Rows that look alike differ in their cursors, which hold the keys of the order.
+            let shown = edges.iter().map(|edge| format!("{} {}", edge["node"], edge["cursor"]));
             if backward {
                 rows.extend(shown.rev());
             } else {
@@ -181,6 +182,7 @@ async fn every_list_is_walked_whole_while_events_are_written() -> Outcome {
     let mut chance = Chance::of(seed);
     let (settled, written) = world.epochs.split_at(1);
     send(&server, &settled[0], Sending::AsRecorded, &mut chance).await?;
+    server.send(&more_events(&server).await?).await?.expect_code(0)?;
     wait(&server, "available", Duration::from_secs(120)).await?;
     settle(&server).await?;
     let at = text(&server.graphql("{ meta { cut } }", &json!({})).await?["meta"]["cut"]);
@@ -228,6 +230,39 @@ async fn every_list_is_walked_whole_while_events_are_written() -> Outcome {
     };
     eprintln!("{} lists with {rows} rows were walked while events were written, seed {seed}", lists.len());
     server.stop().await
+}
+
+/// What the recording has none or few of: updates of a model, acts of an agent, feedback, children of an inference.
+async fn more_events(server: &Server) -> Outcome<Vec<String>> {
+    wait(server, "sealed", Duration::from_secs(60)).await?;
+    let rows = server.sql("SELECT * FROM effective_inferences ORDER BY inference_id LIMIT 1").await?;
+    let known = rows.first().ok_or("no inference is recorded")?;
+    let (id, model) = (&known["inference_id"], &known["model_id"]);
+    let mut lines = Vec::new();
+    for n in 0..45 {
+        let hash = format!("0x{n:064x}");
+        let kinds = [
+            ("model.updated", json!({"model_id": model, "version": format!("v{}", n % 3), "weights_hash": hash})),
+            ("agent.acted", json!({"agent_id": "walker", "action": "pay", "inferences": [id]})),
+            ("feedback.recorded", json!({"inference_id": id, "actor": known["node"], "score": 0.5})),
+            (
+                "inference.completed",
+                json!({
+                    "inference_id": format!("child-{n}"), "model_id": model, "node": known["node"], "requester": known["requester"],
+                    "agent_id": "walker", "parents": [id], "input_hash": hash, "output_hash": hash, "input_tokens": 1, "output_tokens": n % 4,
+                    "latency_us": 5, "fee": "7",
+                }),
+            ),
+        ];
+        for (kind, data) in kinds {
+            let event = json!({
+                "specversion": "1.0", "id": format!("walk-{n}"), "source": "urn:walks", "type": format!("tributary.{kind}.v1"),
+                "time": format!("2026-10-02T00:00:{:02}Z", n % 7), "data": data,
+            });
+            lines.push(event.to_string());
+        }
+    }
+    Ok(lines)
 }
 
 /// A condition that about every sixteenth id meets.
