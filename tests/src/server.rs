@@ -184,6 +184,11 @@ impl Server {
         command::send(&self.url(), lines, &self.options.env).await
     }
 
+    /// The process of the running server.
+    pub fn pid(&self) -> Outcome<u32> {
+        self.child.as_ref().and_then(Child::id).ok_or_else(|| "the server is not running".into())
+    }
+
     /// Its address.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

@@ -4,6 +4,7 @@ mod agreement;
 mod faults;
 mod flywheel_and_edge;
 mod graphql;
+mod hostile;
 mod kills;
 mod reading;
 mod rebuild;
