@@ -8,6 +8,7 @@ use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
+use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tributary_da::Certificates;
 use tributary_indexer::{Lake, Snapshot};
@@ -65,7 +66,8 @@ pub struct Engine {
     threads: OnceLock<Runtime>,
     /// The short queries of our own making run on others, which the system prefers: no asked query slows them down.
     lookups: OnceLock<Runtime>,
-    places: Arc<Places>,
+    /// Until it is given up.
+    places: Mutex<Option<Arc<Places>>>,
     pub(crate) trees: Trees,
 }
 
@@ -94,7 +96,7 @@ impl Engine {
             shared,
             threads: OnceLock::new(),
             lookups: OnceLock::new(),
-            places: Places::new(settings.index_bytes_max, metrics.clone()),
+            places: Mutex::new((settings.index_bytes_max > 0).then(|| Places::new(settings.index_bytes_max, metrics.clone()))),
             trees: Trees::new(settings.trees_cache_max),
             metrics,
             settings,
@@ -197,7 +199,7 @@ impl Engine {
             Some(point) => (point.clone(), self.sources.tail.at_cut(&indexed, &point.cut).await?),
         };
         let base = BaseTables::new(Arc::clone(&self.sources), at, Arc::clone(&events), Arc::clone(&self.template));
-        // A session without limits is for settlement and repair: it uses what is stored alone.
+        // A session without limits is for settlement and repair: it goes by the views in SQL.
         let places = match limits.time {
             Some(_) => self.places_for(&base, &events).await?,
             None => None,
@@ -225,7 +227,12 @@ impl Engine {
             reader: &self.template,
             threads: self.lookup_threads()?.handle(),
         };
-        Ok(self.places.covering(base.cut(), origin).await)
+        let Some(places) = self.places.lock().clone() else { return Ok(None) };
+        let covering = places.covering(base.cut(), origin).await;
+        if places.is_given_up() {
+            *self.places.lock() = None;
+        }
+        Ok(covering)
     }
 
     /// The threads that run queries.

@@ -78,7 +78,7 @@ impl Metrics {
         registry.register("index_bytes", "Bytes of the index of places, about", self.index_bytes.clone());
         registry.register(
             "index_given_up",
-            "1 when the record is too large for the index of places",
+            "1 when the index of places was given up: the record is too large for it, or makes no sense",
             self.index_given_up.clone(),
         );
     }

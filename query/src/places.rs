@@ -8,13 +8,15 @@ mod fill;
 mod index;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::RwLock;
 use tributary_indexer::Snapshot;
 use tributary_schemas::cut::Cut;
 use tributary_schemas::tables::Table;
 
-use crate::catalog::Sources;
+use crate::catalog::{Sources, cut_of};
 use crate::metrics::Metrics;
 use crate::tail::TailRows;
 use datafusion::execution::session_state::SessionState;
@@ -25,12 +27,16 @@ pub(crate) use index::{EventPlace, Index, KeyHash, Rule, Standing};
 
 /// So many batches are added while a question waits; more are added behind it.
 const BATCHES_WAITED_FOR: u64 = 256;
+/// No question waits longer.
+const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// The index of one engine, and how far it is.
 pub(crate) struct Places {
     inner: RwLock<Inner>,
     /// Held while the lake is read; two readings at once would do the same work.
     filling: tokio::sync::Mutex<()>,
+    /// Whether so much is being added that no question should wait for it.
+    is_filling_long: AtomicBool,
     metrics: Metrics,
 }
 
@@ -55,17 +61,22 @@ impl Places {
     /// An empty index of at most so many bytes.
     pub(crate) fn new(bytes_max: usize, metrics: Metrics) -> Arc<Self> {
         let inner = Inner { index: Index::new(bytes_max), covered: Cut::empty(), unfit: None };
-        Arc::new(Self { inner: RwLock::new(inner), filling: tokio::sync::Mutex::new(()), metrics })
+        Arc::new(Self {
+            inner: RwLock::new(inner),
+            filling: tokio::sync::Mutex::new(()),
+            is_filling_long: AtomicBool::new(false),
+            metrics,
+        })
     }
 
     /// The index if it covers the cut, or does so after adding little. What is more is added behind the question.
     pub(crate) async fn covering(self: &Arc<Self>, cut: &Cut, origin: Origin<'_>) -> Option<Arc<Self>> {
-        let missing = self.missing(cut)?;
-        if missing == 0 || self.fill_from_tail(cut, origin.tail) {
+        if self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail) {
             return Some(Arc::clone(self));
         }
-        let waits = missing <= BATCHES_WAITED_FOR;
-        if !waits && self.filling.try_lock().is_err() {
+        let stored = cut_of(origin.events)?;
+        let is_long = self.missing(&stored)? > BATCHES_WAITED_FOR;
+        if self.is_filling_long.load(Ordering::Relaxed) || (is_long && self.is_filling_long.swap(true, Ordering::Relaxed)) {
             return None;
         }
         let (places, sources, events, reader) =
@@ -74,12 +85,20 @@ impl Places {
             if let Err(error) = places.fill_from_lake(&sources, &events, reader.as_ref().clone()).await {
                 tracing::warn!(%error, "the index of places could not be brought forward; questions are answered without it");
             }
+            if is_long {
+                places.is_filling_long.store(false, Ordering::Relaxed);
+            }
         });
-        if !waits {
+        if is_long {
             return None;
         }
-        filling.await.ok()?;
+        tokio::time::timeout(WAIT_MAX, filling).await.ok()?.ok()?;
         (self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail)).then(|| Arc::clone(self))
+    }
+
+    /// Whether it was given up: what it has stays true, and nothing is added any more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.inner.read().unfit.is_some()
     }
 
     /// How many batches of the cut are not covered; `None` if the index cannot be used.
@@ -106,12 +125,21 @@ impl Places {
         let changed = change(&mut inner);
         if let Err(unfit) = changed {
             tracing::warn!(?unfit, "the index of places is given up: questions are answered without it");
-            *inner = Inner { index: Index::new(0), covered: Cut::empty(), unfit: Some(unfit) };
+            // Questions that are under way go on with what they have.
+            inner.unfit = Some(unfit);
         }
         self.metrics.index_events.set(i64::try_from(inner.index.len()).unwrap_or(i64::MAX));
         self.metrics.index_bytes.set(i64::try_from(inner.index.bytes()).unwrap_or(i64::MAX));
         self.metrics.index_given_up.set(i64::from(inner.unfit.is_some()));
         changed
+    }
+}
+
+/// Its memory is free again.
+impl Drop for Places {
+    fn drop(&mut self) {
+        self.metrics.index_events.set(0);
+        self.metrics.index_bytes.set(0);
     }
 }
 

@@ -174,6 +174,11 @@ impl Session {
         Ok(self.settled_cut().await?.covers(partition, seq))
     }
 
+    /// Whether rows are found by key without reading a table.
+    pub fn has_index(&self) -> bool {
+        self.base.has_places()
+    }
+
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
@@ -184,7 +189,7 @@ impl Session {
         let mut state = self.state.clone();
         let budget = self.limits.budget(stop);
         state.config_mut().options_mut().extensions.insert(budget.clone());
-        if matches!(&question, Question::Own(query) if query.is_lookup()) {
+        if self.has_index() && matches!(&question, Question::Own(query) if query.is_lookup()) {
             // A few rows are not worth dividing.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }

@@ -34,7 +34,8 @@ pub struct Settings {
     pub headers_cache_max: usize,
     /// Bytes of events in batches that are sealed and not yet indexed, which queries read from the journal.
     pub tail_bytes_max: usize,
-    /// Memory for the index of places, in bytes: about 70 for each event. A record that needs more is read without it; 0: none.
+    /// Memory for the index of places, in bytes: about 70 for each event (and 40 while it is built at a start). A record
+    /// that needs more is read without it; 0: none.
     pub index_bytes_max: usize,
     /// Memory for the trees of closed epochs, in bytes.
     pub trees_cache_max: usize,

@@ -188,7 +188,8 @@ impl Load for PageOf {
 /// Pages that differ in nothing but whose rows they have.
 async fn load_pages(reader: &Reader, keys: Vec<PageOf>) -> Result<Vec<(PageOf, RecordBatch)>, QueryError> {
     let Some(first) = keys.first() else { return Ok(Vec::new()) };
-    if let Some((narrow, wide)) = first.listing.narrow() {
+    let rows_max = keys.len().saturating_mul(first.page.limit + 1);
+    if let (true, Some((narrow, wide))) = (reader.finds_by_key(rows_max), first.listing.narrow()) {
         let columns = first.listing.columns.clone();
         let (listing, narrow) = (Arc::clone(&first.listing), Arc::new(narrow));
         let keys = keys.into_iter().map(|key| PageOf { listing: Arc::clone(&narrow), ..key }).collect();
@@ -240,13 +241,13 @@ impl Wide {
         let are_few = ids.len() <= FEW_ROWS;
         query.bind_all(ids.into_iter().map(text)).push(")");
         let query = if are_few { query.lookup() } else { query };
-        let Some(found) = whole(&reader.ask(query).await?)? else { return Ok(Vec::new()) };
+        let lost = || QueryError::new(Code::Internal, "a row of a list is not found by its id");
+        let found = whole(&reader.ask(query).await?)?.ok_or_else(lost)?;
         let at: HashMap<String, u64> = rows(std::slice::from_ref(&found))
             .zip(0..)
             .map(|(row, at)| Ok((row.text("_id")?, at)))
             .collect::<Result<_, QueryError>>()?;
         let widened = |(key, page): (PageOf, RecordBatch)| {
-            let lost = || QueryError::new(Code::Internal, "a row of a list is not found by its id");
             let place = |row: Row<'_>| at.get(&row.text("_id")?).copied().ok_or_else(lost);
             let places: UInt64Array = rows(std::slice::from_ref(&page)).map(place).collect::<Result<Vec<_>, _>>()?.into();
             Ok((key, beside(&page, &take_record_batch(&found, &places).map_err(broken)?)?))

@@ -19,6 +19,9 @@ use tributary_query::point::Point;
 use tributary_query::session::Session;
 use tributary_query::sql_text::SqlText;
 
+/// More rows are not looked up by their keys.
+const ROWS_BY_KEY_MAX: usize = 4_096;
+
 /// What all readers of a request share.
 pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
@@ -206,6 +209,11 @@ impl Reader {
     /// Begins the next answer of a subscription.
     pub(crate) fn begin_answer(&self) {
         self.shared.bytes.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether so many rows are best found by their keys.
+    pub(crate) fn finds_by_key(&self, rows: usize) -> bool {
+        rows <= ROWS_BY_KEY_MAX && self.session.has_index()
     }
 
     /// The rows of a query.

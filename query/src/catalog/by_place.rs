@@ -4,8 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use datafusion::common::{Result, internal_datafusion_err};
 use datafusion::logical_expr::expr::InList;
@@ -21,6 +20,8 @@ use crate::places::{EventPlace, KeyHash, Places, Rule, Standing, View};
 
 /// More keys in one condition are not looked up.
 const KEYS_MAX: usize = 4_096;
+/// Nor are keys with more events in all: they are read like any rows.
+const PLACES_MAX: usize = 32_768;
 /// Answers kept per query about keys with several events.
 const CHOICES_KEPT: usize = 4_096;
 /// The columns of a row's place.
@@ -64,8 +65,14 @@ impl ByPlace {
     pub(crate) fn wanted(&self, conditions: &[Expr]) -> Option<Wanted> {
         let asked = conditions.iter().filter_map(|condition| keys(condition, self.key_column()));
         let keys = asked.min_by_key(Vec::len).filter(|keys| keys.len() <= KEYS_MAX)?;
-        let places = self.places.read(|index| keys.iter().flat_map(|key| index.places_of(self.table, key)).collect::<Vec<_>>());
-        let places: HashSet<EventPlace> = places.into_iter().filter(|place| place.is_in(&self.bounds)).collect();
+        let mut places = HashSet::new();
+        for key in &keys {
+            let of_key = self.places.read(|index| index.places_of(self.table, key));
+            places.extend(of_key.into_iter().filter(|place| place.is_in(&self.bounds)));
+            if places.len() > PLACES_MAX {
+                return None;
+            }
+        }
         let batches = places.iter().map(|place| (place.partition(), place.seq())).collect();
         Some(Wanted { places: Arc::new(places), batches })
     }
@@ -79,15 +86,6 @@ impl ByPlace {
 
     fn view(&self) -> Option<View> {
         self.rule.map(|rule| (self.table, rule))
-    }
-
-    /// Those of the rows that count.
-    pub(crate) fn counting(&self, rows: &RecordBatch) -> Result<RecordBatch> {
-        let Some(test) = self.counts() else { return Ok(rows.clone()) };
-        let [partitions, seqs, ordinals] = PLACE_COLUMNS.map(|name| rows.column_by_name(name));
-        let missing = || internal_datafusion_err!("a table of events has the columns of a place");
-        let (partitions, (seqs, ordinals)) = partitions.zip(seqs.zip(ordinals)).ok_or_else(missing)?;
-        Ok(filter_record_batch(rows, &test.of(partitions, seqs, ordinals)?)?)
     }
 
     /// The test of rows as an expression.
@@ -143,6 +141,11 @@ impl Wanted {
     pub(crate) fn test(&self) -> Expr {
         let test = ScalarUDF::new_from_impl(At { places: Arc::clone(&self.places), signature: of_place() });
         test.call(PLACE_COLUMNS.iter().map(|name| col(*name)).collect())
+    }
+
+    /// Whether one is in the batch.
+    pub(crate) fn has_batch(&self, partition: i32, seq: i64) -> bool {
+        self.batches.contains(&(partition, seq))
     }
 
     /// Whether one is among these partitions and batches, both ends included.

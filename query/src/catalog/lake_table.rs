@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::array::AsArray;
+use arrow::datatypes::{Int32Type, Int64Type, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -68,6 +69,8 @@ pub(crate) struct LakeTable {
     across: Vec<FileSpan>,
     fresh: Vec<RecordBatch>,
     by_place: Option<ByPlace>,
+    /// The query that it answers, if it stands for a view.
+    definition: Option<String>,
 }
 
 /// A test of rows, and the columns that it reads.
@@ -84,7 +87,7 @@ impl LakeTable {
                 Place::Outside => {}
             }
         }
-        Self { schema, test, inside, across, fresh: Vec::new(), by_place: None }
+        Self { schema, test, inside, across, fresh: Vec::new(), by_place: None, definition: None }
     }
 
     /// The same with rows that no file holds yet. They are not tested.
@@ -95,6 +98,11 @@ impl LakeTable {
     /// The same with an index that finds rows by key and, where it has a rule, keeps those that count.
     pub(crate) fn with_index(self, by_place: ByPlace) -> Self {
         Self { by_place: Some(by_place), ..self }
+    }
+
+    /// The same, standing for a view.
+    pub(crate) fn with_definition(self, sql: &str) -> Self {
+        Self { definition: Some(sql.to_owned()), ..self }
     }
 
     /// Reads the files' columns.
@@ -123,23 +131,25 @@ impl LakeTable {
         Ok(DataSourceExec::from_data_source(config))
     }
 
-    /// Reads the files' rows that pass the tests. The columns that the tests need are read besides and dropped after them.
-    fn read_tested(
-        &self,
-        scan: &Scan<'_>,
-        files: &[Chosen],
+    /// Rows that pass the tests. The columns that the tests need are read besides and dropped after them.
+    fn tested(
+        state: &dyn Session,
         columns: &[usize],
         tests: Vec<Test>,
+        read_columns: impl FnOnce(&[usize]) -> Result<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        if tests.is_empty() {
+            return read_columns(columns);
+        }
         let mut read = columns.to_vec();
         for index in tests.iter().flat_map(|(_, needed)| needed) {
             if !read.contains(index) {
                 read.push(*index);
             }
         }
-        let input = self.read(scan, files, &read, None)?;
+        let input = read_columns(&read)?;
         let test = tests.into_iter().map(|(test, _)| test).reduce(Expr::and).unwrap_or_else(|| lit(true));
-        let test = scan.state.create_physical_expr(test, &DFSchema::try_from(input.schema())?)?;
+        let test = state.create_physical_expr(test, &DFSchema::try_from(input.schema())?)?;
         let tested: Arc<dyn ExecutionPlan> = Arc::new(FilterExec::try_new(test, input)?);
         if read.len() == columns.len() {
             return Ok(tested);
@@ -187,21 +197,25 @@ impl LakeTable {
             let across = if is_across { self.across_test()? } else { None };
             let counting = if is_doubtful { self.counting_test()? } else { None };
             let tests: Vec<Test> = across.into_iter().chain(counting).collect();
-            parts.push(if tests.is_empty() {
-                self.read(scan, &files, columns, limit)?
-            } else {
-                self.read_tested(scan, &files, columns, tests)?
-            });
+            let limit = if tests.is_empty() { limit } else { None };
+            let read = |read: &[usize]| self.read(scan, &files, read, limit);
+            parts.push(Self::tested(scan.state, columns, tests, read)?);
         }
         Ok(parts)
     }
 
-    /// The rows that no file holds yet, those that count.
-    fn fresh(&self) -> Result<Vec<RecordBatch>> {
-        match &self.by_place {
-            Some(index) => self.fresh.iter().map(|rows| index.counting(rows)).collect(),
-            None => Ok(self.fresh.clone()),
+    /// Reads the rows that no file holds yet. Each of their batches has rows of one sealed batch.
+    fn read_fresh(&self, scan: &Scan<'_>, columns: &[usize]) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+        let is_wanted =
+            |rows: &&RecordBatch| scan.wanted.is_none_or(|wanted| sealed_in(rows).is_none_or(|(p, s)| wanted.has_batch(p, s)));
+        let fresh: Vec<RecordBatch> = self.fresh.iter().filter(is_wanted).cloned().collect();
+        if fresh.is_empty() {
+            return Ok(None);
         }
+        let read = |read: &[usize]| -> Result<Arc<dyn ExecutionPlan>> {
+            Ok(MemorySourceConfig::try_new_exec(&[fresh], self.schema(), Some(read.to_vec()))?)
+        };
+        Self::tested(scan.state, columns, self.counting_test()?.into_iter().collect(), read).map(Some)
     }
 
     /// The files in as many groups as the plan has partitions, the groups about equal in bytes.
@@ -242,6 +256,12 @@ impl LakeTable {
                 .with_max_value(Precision::Exact(scalar(most)));
         }
     }
+}
+
+/// The partition and the batch of fresh rows.
+fn sealed_in(rows: &RecordBatch) -> Option<(i32, i64)> {
+    let partition = rows.column_by_name("_partition")?.as_primitive_opt::<Int32Type>()?.values().first().copied()?;
+    Some((partition, rows.column_by_name("_seq")?.as_primitive_opt::<Int64Type>()?.values().first().copied()?))
 }
 
 /// One reading of a table.
@@ -308,6 +328,10 @@ impl TableProvider for LakeTable {
         TableType::Base
     }
 
+    fn get_table_definition(&self) -> Option<&str> {
+        self.definition.as_deref()
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
@@ -321,10 +345,9 @@ impl TableProvider for LakeTable {
         if wanted.as_ref().is_some_and(Wanted::is_empty) {
             return nothing();
         }
-        let mut parts = self.read_files(&Scan::new(state, wanted.as_ref())?, &columns, limit).await?;
-        if !self.fresh.is_empty() {
-            parts.push(MemorySourceConfig::try_new_exec(&[self.fresh()?], self.schema(), Some(columns.clone()))?);
-        }
+        let scan = Scan::new(state, wanted.as_ref())?;
+        let mut parts = self.read_files(&scan, &columns, limit).await?;
+        parts.extend(self.read_fresh(&scan, &columns)?);
         match parts.len() {
             0 => nothing(),
             1 => parts.pop().ok_or_else(|| internal_datafusion_err!("one part was counted")),

@@ -50,7 +50,7 @@ impl SchemaProvider for PublicTables {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         let Some(view) = view(name) else { return self.base.table(name).await };
         if let (Some((table, rule)), true) = (view.by_place, self.base.has_places()) {
-            return Ok(Some(Arc::new(self.base.lake_table(table, Some(rule)).await?)));
+            return Ok(Some(Arc::new(self.base.lake_table(table, Some(rule)).await?.with_definition(&view.sql))));
         }
         let plan = self.planner().create_logical_plan(&view.sql).await?;
         Ok(Some(Arc::new(ViewTable::new(plan, Some(view.sql.clone())))))

@@ -22,8 +22,6 @@ use crate::tail::{TailRows, places};
 
 /// Events added while readers wait.
 const EVENTS_AT_ONCE: usize = 16_384;
-/// Bytes of a row that waits to be added.
-const PREPARED_BYTES: usize = size_of::<Prepared>();
 
 impl Places {
     /// Adds what the cut has beyond what is covered, if the tail has all of it. All or nothing.
@@ -74,8 +72,7 @@ impl Places {
             let mut of_batch = Vec::new();
             self.write(|inner| {
                 of_batch = prepare(&mut inner.index, &batch)?;
-                let waiting = prepared.len() * PREPARED_BYTES;
-                if inner.index.bytes_with(prepared.len() + of_batch.len()) + waiting > inner.index.bytes_max() {
+                if inner.index.bytes_with(prepared.len() + of_batch.len()) > inner.index.bytes_max() {
                     return Err(Unfit::Full);
                 }
                 Ok(())

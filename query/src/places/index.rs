@@ -122,7 +122,7 @@ pub(crate) enum Unfit {
 const ENTRY_BYTES: usize = size_of::<Entry>() * 3 / 2 + 8;
 /// The same of a place that is not plain.
 const PLACE_BYTES: usize = (size_of::<EventPlace>() + size_of::<KeyHash>()) * 3 / 2 + 8;
-/// A producer's name with its share of the map.
+/// A producer's name with its share of the map, and a grant.
 const PRODUCER_BYTES: usize = 128;
 
 /// The index of the events added so far.
@@ -138,6 +138,7 @@ pub(crate) struct Index {
     producers: HashMap<Box<str>, u32>,
     /// Whether the producer that a grant names is a tracer from there on.
     tracers: HashMap<u32, BTreeMap<EventPlace, bool>>,
+    grants: usize,
 }
 
 impl Index {
@@ -152,6 +153,7 @@ impl Index {
             places: 0,
             producers: HashMap::new(),
             tracers: HashMap::new(),
+            grants: 0,
         }
     }
 
@@ -172,7 +174,9 @@ impl Index {
 
     /// About how many bytes it would take with so many events more.
     pub(crate) fn bytes_with(&self, more: usize) -> usize {
-        (self.entries.len() + more) * ENTRY_BYTES + self.places * PLACE_BYTES + self.producers.len() * PRODUCER_BYTES
+        (self.entries.len() + more) * ENTRY_BYTES
+            + self.places * PLACE_BYTES
+            + (self.producers.len() + self.grants) * PRODUCER_BYTES
     }
 
     /// Hashes what is to be added.
@@ -249,7 +253,9 @@ impl Index {
     /// Notes a grant that was added: whether the producer is a tracer from there on.
     pub(crate) fn add_grant(&mut self, producer: &str, place: EventPlace, is_tracer: bool) {
         let producer = self.producer(producer);
-        self.tracers.entry(producer).or_default().insert(place, is_tracer);
+        if self.tracers.entry(producer).or_default().insert(place, is_tracer).is_none() {
+            self.grants += 1;
+        }
     }
 
     /// By identity, and within one by place.

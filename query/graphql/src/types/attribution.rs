@@ -32,6 +32,9 @@ pub struct Attribution {
     entries: Option<Arc<Vec<AttributionEntry>>>,
 }
 
+/// Of more attributions at once the entries are read by pages: each may have thousands.
+const WHOLE_MAX: usize = 8;
+
 /// What an attribution is read from, besides its entries.
 const HEAD: &str = "r.inference_id, r.method, r.event_id, r.source, r.producer, r.event_time, r.accepted_at, r._partition, r._seq, \
                     r._ordinal";
@@ -84,6 +87,11 @@ impl Load for WholeAttributionOf {
     type Value = Attribution;
 
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Attribution>, QueryError> {
+        if keys.len() > WHOLE_MAX {
+            let keys = keys.into_iter().map(|Self(id)| AttributionOf(id)).collect();
+            let heads = AttributionOf::load(reader, keys).await?;
+            return Ok(heads.into_iter().map(|(AttributionOf(id), head)| (Self(id), head)).collect());
+        }
         let mut query = SqlText::new(format!(
             "SELECT {HEAD}, r.contribution_id, r.weight FROM effective_attributions r WHERE r.inference_id IN ("
         ));
@@ -136,7 +144,7 @@ impl Attribution {
         if let (Some(entries), true) = (&self.entries, page.point().is_none_or(|point| point == self.reader.point())) {
             let behind = page.after.as_ref().and_then(|cursor| cursor.values[0].try_as_str().flatten());
             let from = behind.map_or(0, |id| entries.partition_point(|entry| entry.contribution_id.as_str() <= id));
-            let rows = entries[from..].iter().take(page.limit + 1);
+            let rows = entries[from..].iter().take(if page.limit == 0 { 0 } else { page.limit + 1 });
             let rows = rows.map(|entry| (vec![text(&entry.contribution_id)], entry.clone())).collect();
             let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
             return Connection::known(Arc::clone(&self.reader), listing, &page, (rows, total));
