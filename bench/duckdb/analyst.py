@@ -1,6 +1,6 @@
 """Runs queries over the Parquet files of Delta tables: analyst.py LAKE QUERIES RUNS; prints one JSON line.
 
-The files of a table are those that its log adds and does not remove again. Each query runs RUNS times; the least time counts.
+Each query runs RUNS times; the least time counts.
 """
 
 import json
@@ -10,19 +10,9 @@ import time
 
 import duckdb
 
+from lake import files
+
 TABLES = ["events", "inferences", "attributions", "contributions", "feedback"]
-
-
-def files(table):
-    live = {}
-    for commit in sorted((table / "_delta_log").glob("*.json")):
-        for line in commit.read_text().splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                live[action["add"]["path"]] = True
-            if "remove" in action:
-                live.pop(action["remove"]["path"], None)
-    return [str(table / path) for path in live]
 
 
 def main():

@@ -33,7 +33,7 @@ pub async fn python() -> Outcome<Option<PathBuf>> {
 
 /// The rows of every question, each value as text.
 pub async fn answers(python: &Path, lake: &Path, questions: &[Question]) -> Outcome<Vec<Vec<Vec<String>>>> {
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("duckdb/answer.py");
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../bench/duckdb/answer.py");
     let mut command = Command::new(python);
     command.arg(script).arg(lake).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let mut child = command.spawn()?;

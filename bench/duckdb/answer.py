@@ -10,6 +10,8 @@ import sys
 
 import duckdb
 
+from lake import files
+
 TABLES = ["datanets", "contributions", "models", "inferences", "attributions", "feedback"]
 FIRST = {
     "current_datanets": ("datanets", "datanet_id"),
@@ -18,19 +20,6 @@ FIRST = {
     "effective_inferences": ("inferences", "inference_id"),
 }
 PLACE = "_partition, _seq, _ordinal"
-
-
-def files(table):
-    """The files that the table's log adds and does not remove again."""
-    live = {}
-    for commit in sorted((table / "_delta_log").glob("*.json")):
-        for line in commit.read_text().splitlines():
-            action = json.loads(line)
-            if "add" in action:
-                live[action["add"]["path"]] = True
-            if "remove" in action:
-                live.pop(action["remove"]["path"], None)
-    return [str(table / path) for path in live]
 
 
 def define(con, lake, cut):
