@@ -9,8 +9,9 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::{Listener, ListenerExt};
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tributary_ingest::Door;
 
@@ -55,7 +56,7 @@ pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
 /// Serves until `shutdown`, then lets requests under way end, for at most `drain`.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken, drain: Duration) -> Outcome {
     let stop = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+    let server = axum::serve(undelayed(listener), router).with_graceful_shutdown(async move { stop.cancelled().await });
     let deadline = async {
         shutdown.cancelled().await;
         tokio::time::sleep(drain).await;
@@ -64,6 +65,16 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
         result = server.into_future() => result.map_err(|e| Failure::failed("the HTTP server stopped", e)),
         () = deadline => Ok(()), // requests still under way are cut off; their senders repeat them
     }
+}
+
+/// Connections that send what they have. Otherwise the second part of an answer waits until the client acknowledges the first, which
+/// clients put off by 40 ms.
+fn undelayed(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = SocketAddr> {
+    listener.tap_io(|connection| {
+        if let Err(error) = connection.set_nodelay(true) {
+            tracing::debug!(%error, "a connection cannot be told to send at once");
+        }
+    })
 }
 
 async fn readyz(State(node): State<Node>) -> Response {
@@ -111,4 +122,19 @@ fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
         "detail": detail,
     });
     (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_send_what_they_have() {
+        let listener = bind(0).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (accepted, client) = tokio::join!(async { undelayed(listener).accept().await }, TcpStream::connect(address));
+        assert!(accepted.0.nodelay().unwrap());
+        assert!(client.is_ok());
+    }
 }

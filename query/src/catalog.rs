@@ -7,6 +7,7 @@ mod by_place;
 mod cut_filter;
 mod epochs;
 mod lake_table;
+mod place_test;
 mod public;
 mod seam;
 mod selection;

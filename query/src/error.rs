@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
 
 /// What the asker must do about a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,9 +243,19 @@ fn own_error(error: &DataFusionError) -> Option<QueryError> {
     None
 }
 
-/// The first line of the engine's message, of bounded length: what follows repeats the query or a stack.
+/// The engine's message, of bounded length.
 fn message_of(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
+    let mut text = error.strip_backtrace();
+    match error {
+        DataFusionError::SQL(parser, _) => {
+            if let ParserError::ParserError(message) | ParserError::TokenizerError(message) = parser.as_ref() {
+                text = format!("the text is no SQL: {message}");
+            }
+        }
+        // The name of what is not known; its syntax tree follows.
+        DataFusionError::NotImplemented(_) => text.truncate(text.find('{').unwrap_or(text.len())),
+        _ => {}
+    }
     match text.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

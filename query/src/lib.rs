@@ -11,6 +11,7 @@
 #[cfg(test)]
 extern crate self as tributary_query;
 
+pub mod accept;
 pub mod cache;
 mod catalog;
 mod checked_sum;

@@ -22,8 +22,8 @@ use crate::tail::TailRows;
 use datafusion::execution::session_state::SessionState;
 use tokio::runtime::Handle;
 
-use index::Unfit;
 pub(crate) use index::{EventPlace, Index, KeyHash, Rule, Standing};
+use index::{Hashers, Unfit};
 
 /// So many batches are added while a question waits; more are added behind it.
 const BATCHES_WAITED_FOR: u64 = 256;
@@ -37,6 +37,7 @@ pub(crate) struct Places {
     filling: tokio::sync::Mutex<()>,
     /// Whether so much is being added that no question should wait for it.
     is_filling_long: AtomicBool,
+    hashers: Hashers,
     metrics: Metrics,
 }
 
@@ -60,9 +61,10 @@ pub(crate) struct Origin<'q> {
 impl Places {
     /// An empty index of at most so many bytes.
     pub(crate) fn new(bytes_max: usize, metrics: Metrics) -> Arc<Self> {
-        let inner = Inner { index: Index::new(bytes_max), covered: Cut::empty(), unfit: None };
+        let index = Index::new(bytes_max);
         Arc::new(Self {
-            inner: RwLock::new(inner),
+            hashers: index.hashers(),
+            inner: RwLock::new(Inner { index, covered: Cut::empty(), unfit: None }),
             filling: tokio::sync::Mutex::new(()),
             is_filling_long: AtomicBool::new(false),
             metrics,
@@ -71,7 +73,7 @@ impl Places {
 
     /// The index if it covers the cut, or does so after adding little. What is more is added behind the question.
     pub(crate) async fn covering(self: &Arc<Self>, cut: &Cut, origin: Origin<'_>) -> Option<Arc<Self>> {
-        if self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail) {
+        if self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail).await {
             return Some(Arc::clone(self));
         }
         let stored = cut_of(origin.events)?;
@@ -81,19 +83,18 @@ impl Places {
         }
         let (places, sources, events, reader) =
             (Arc::clone(self), Arc::clone(origin.sources), Arc::clone(origin.events), Arc::clone(origin.reader));
+        let long = is_long.then(|| FillingLong(Arc::clone(self)));
         let filling = origin.threads.spawn(async move {
+            let _long = long;
             if let Err(error) = places.fill_from_lake(&sources, &events, reader.as_ref().clone()).await {
                 tracing::warn!(%error, "the index of places could not be brought forward; questions are answered without it");
-            }
-            if is_long {
-                places.is_filling_long.store(false, Ordering::Relaxed);
             }
         });
         if is_long {
             return None;
         }
         tokio::time::timeout(WAIT_MAX, filling).await.ok()?.ok()?;
-        (self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail)).then(|| Arc::clone(self))
+        (self.missing(cut)? == 0 || self.fill_from_tail(cut, origin.tail).await).then(|| Arc::clone(self))
     }
 
     /// Whether it was given up: what it has stays true, and nothing is added any more.
@@ -132,6 +133,15 @@ impl Places {
         self.metrics.index_bytes.set(i64::try_from(inner.index.bytes()).unwrap_or(i64::MAX));
         self.metrics.index_given_up.set(i64::from(inner.unfit.is_some()));
         changed
+    }
+}
+
+/// While it lives, no question waits for what is added. It ends with the task that adds, however that ends.
+struct FillingLong(Arc<Places>);
+
+impl Drop for FillingLong {
+    fn drop(&mut self) {
+        self.0.is_filling_long.store(false, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,5 @@
 //! SQL over HTTP: the request, the formats of the answer, and the stream of it.
 
-mod accept;
 mod answer;
 mod arrow_stream;
 mod cell;

@@ -182,6 +182,16 @@ impl Table {
         Self::EVENT_TABLES.contains(&self)
     }
 
+    /// The column that holds the record key; tables that settlement writes have none.
+    pub fn key_column(self) -> Option<&'static str> {
+        match self {
+            Self::Events => Some("key"),
+            // In each table of events `producer` is whose event it is.
+            Self::Grants => Some("producer_id"),
+            _ => EventType::ALL.iter().find(|of| Self::of(**of) == self).map(|of| of.key_field()),
+        }
+    }
+
     /// Its columns: the payload's in the order of the specification, then, for a table of events, `event_id, source, producer,
     /// event_time, accepted_at, _partition, _seq, _ordinal`.
     pub fn schema(self) -> SchemaRef {

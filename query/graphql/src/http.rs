@@ -18,6 +18,7 @@ use tributary_schemas::units::keccak256;
 
 use super::service::{Answer, Ask, Graphql};
 use super::{graphiql, sse, ws};
+use tributary_query::accept::negotiate;
 use tributary_query::error::{Code, QueryError};
 use tributary_query::http::read_body;
 
@@ -141,31 +142,15 @@ fn resumed(mut ask: Ask, last_event: Option<String>) -> Ask {
 
 /// What `Accept` asks for. Without it, an answer in JSON.
 fn wanted(headers: &HeaderMap, method: &Method) -> Option<Wanted> {
-    let ranges: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let accept = ranges.join(",");
-    if accept.trim().is_empty() {
-        return Some(Wanted::Answer(Form::Json));
-    }
-    let mut best: Option<(u16, Wanted)> = None;
-    for range in accept.split(',') {
-        let mut parts = range.split(';').map(str::trim);
-        let media_type = parts.next().unwrap_or("").to_ascii_lowercase();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).unwrap_or("1");
-        let quality = quality.parse::<f32>().unwrap_or(0.0);
-        let offered = match media_type.as_str() {
-            "application/graphql-response+json" => Wanted::Answer(Form::Graphql),
-            "application/json" | "application/*" | "*/*" => Wanted::Answer(Form::Json),
-            "text/event-stream" => Wanted::Events,
-            "text/html" if method == Method::GET => Wanted::Page,
-            _ => continue,
-        };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // clamped
-        let quality = (quality.clamp(0.0, 1.0) * 1000.0) as u16;
-        if quality > 0 && best.is_none_or(|(other, _)| quality > other) {
-            best = Some((quality, offered));
-        }
-    }
-    best.map(|(_, wanted)| wanted)
+    let offers = [
+        ("application/json", Wanted::Answer(Form::Json)),
+        ("application/graphql-response+json", Wanted::Answer(Form::Graphql)),
+        ("text/event-stream", Wanted::Events),
+        ("text/html", Wanted::Page),
+    ];
+    // The page is for whoever opens it.
+    let offers = if method == Method::GET { &offers[..] } else { &offers[..3] };
+    negotiate(headers, offers)
 }
 
 async fn ask_of(graphql: &Graphql, request: HttpRequest) -> Result<Ask, QueryError> {

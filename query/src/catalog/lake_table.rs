@@ -1,5 +1,6 @@
 //! A table of the lake at one cut.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,8 +29,9 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use parquet::arrow::arrow_reader::RowSelection;
 
-use super::by_place::{ByPlace, PLACE_COLUMNS, Wanted};
+use super::by_place::{ByPlace, Wanted};
 use super::cut_filter::{CutBounds, InCut, Place};
+use super::place_test::PLACE_COLUMNS;
 use super::seam::Seam;
 use super::selection::rows_of;
 use super::store::LakeOnly;
@@ -218,23 +220,31 @@ impl LakeTable {
         Self::tested(scan.state, columns, self.counting_test()?.into_iter().collect(), read).map(Some)
     }
 
-    /// The files in as many groups as the plan has partitions, the groups about equal in bytes.
+    /// The files in as many groups as the plan has partitions, the groups about equal in bytes. In a group the newest come first: who
+    /// asks for the latest rows then skips most of the others.
     fn groups(&self, files: &[Chosen], count: usize) -> Vec<FileGroup> {
         let count = count.min(files.len()).max(1);
-        let mut groups = vec![(0_u64, Vec::new()); count];
+        let mut groups = vec![(0_u64, Vec::<&Chosen>::new()); count];
         let mut by_size: Vec<&Chosen> = files.iter().collect();
         by_size.sort_by(|a, b| b.span.size.cmp(&a.span.size).then_with(|| a.span.path.cmp(&b.span.path)));
-        for Chosen { span, rows } in by_size {
+        for file in by_size {
             let smallest = groups.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("at least one group");
-            smallest.0 += span.size;
+            smallest.0 += file.span.size;
+            smallest.1.push(file);
+        }
+        let stored = |Chosen { span, rows }: &Chosen| {
             let statistics = Arc::new(self.statistics_of(std::slice::from_ref(span)));
             let file = PartitionedFile::new(span.path.clone(), span.size).with_statistics(statistics);
-            smallest.1.push(match rows {
+            match rows {
                 Some(rows) => file.with_extension(ParquetRowSelection::new(rows.clone())),
                 None => file,
-            });
-        }
-        groups.into_iter().map(|(_, files)| FileGroup::new(files)).collect()
+            }
+        };
+        let newest_first = |(_, mut files): (u64, Vec<&Chosen>)| {
+            files.sort_by_key(|file| Reverse(file.span.seqs.map(|(_, last)| last)));
+            FileGroup::new(files.into_iter().map(stored).collect())
+        };
+        groups.into_iter().map(newest_first).collect()
     }
 
     fn statistics_of(&self, files: &[FileSpan]) -> Statistics {

@@ -14,37 +14,61 @@ use tributary_schemas::event::{EventType, GrantRole};
 use tributary_schemas::ids::Seq;
 use tributary_schemas::tables::Table;
 
-use super::index::{EventPlace, EventRow, Index, Prepared, Unfit};
-use super::{Inner, Places};
+use super::Places;
+use super::index::{EventPlace, EventRow, Hashed, Hashers, Index, Prepared, Unfit};
 use crate::catalog::{CutBounds, Sources, cut_of, lake_rows};
 use crate::error::{Code, QueryError};
-use crate::tail::{TailRows, places};
+use crate::tail::{Place, TailRows, places};
 
-/// Events added while readers wait.
-const EVENTS_AT_ONCE: usize = 16_384;
+/// Events added while readers wait: some milliseconds.
+const EVENTS_AT_ONCE: usize = 4_096;
 
 impl Places {
-    /// Adds what the cut has beyond what is covered, if the tail has all of it. All or nothing.
-    pub(super) fn fill_from_tail(&self, cut: &Cut, tail: &TailRows) -> bool {
+    /// Adds what the cut has beyond what is covered, if the tail has all of it.
+    ///
+    /// What another question adds meanwhile is not added twice, and each adds the events of a partition in their order.
+    pub(super) async fn fill_from_tail(&self, cut: &Cut, tail: &TailRows) -> bool {
         let missing = places(&self.inner.read().covered, cut);
         if !missing.iter().all(|place| tail.has(*place)) {
             return false;
         }
-        let added = self.write(|inner| {
-            // Another question may have been first; what is there already is not added twice.
-            for (partition, seq) in missing {
-                for rows in tail.at((partition, seq), Table::Events) {
-                    let prepared = prepare(&mut inner.index, rows)?;
-                    prepared.into_iter().try_for_each(|event| inner.index.add(event))?;
-                }
-                for rows in tail.at((partition, seq), Table::Grants) {
-                    add_grants(&mut inner.index, rows)?;
-                }
+        for place in missing {
+            if self.add_of_tail(tail, place).await.is_err() {
+                return false;
             }
+        }
+        self.cover(cut).is_ok()
+    }
+
+    async fn add_of_tail(&self, tail: &TailRows, place: Place) -> Result<(), Unfit> {
+        for rows in tail.at(place, Table::Events) {
+            for from in (0..rows.num_rows()).step_by(EVENTS_AT_ONCE) {
+                let rows = rows.slice(from, EVENTS_AT_ONCE.min(rows.num_rows() - from));
+                let events = self.prepare(&rows)?;
+                self.write(|inner| events.into_iter().try_for_each(|event| inner.index.add(event)))?;
+                tokio::task::yield_now().await;
+            }
+        }
+        tail.at(place, Table::Grants).try_for_each(|rows| self.write(|inner| add_grants(&mut inner.index, rows)))
+    }
+
+    /// Hashes rows of `events`. They are not added yet.
+    fn prepare(&self, rows: &RecordBatch) -> Result<Vec<Prepared>, Unfit> {
+        let hashed = hashed(&self.hashers, rows);
+        let mut prepared = Vec::with_capacity(rows.num_rows());
+        self.write(|inner| {
+            prepared.extend(hashed?.into_iter().map(|event| inner.index.prepare(event)));
+            Ok(())
+        })?;
+        Ok(prepared)
+    }
+
+    /// Says that everything up to the cut was added.
+    fn cover(&self, cut: &Cut) -> Result<(), Unfit> {
+        self.write(|inner| {
             inner.covered = inner.covered.join(cut);
             Ok(())
-        });
-        added.is_ok()
+        })
     }
 
     /// Adds what the lake has beyond what is covered.
@@ -69,16 +93,9 @@ impl Places {
         let mut rows = rows.select_columns(&columns)?.execute_stream().await?;
         let mut prepared: Vec<Prepared> = Vec::new();
         while let Some(batch) = rows.try_next().await? {
-            let mut of_batch = Vec::new();
-            self.write(|inner| {
-                of_batch = prepare(&mut inner.index, &batch)?;
-                if inner.index.bytes_with(prepared.len() + of_batch.len()) > inner.index.bytes_max() {
-                    return Err(Unfit::Full);
-                }
-                Ok(())
-            })
-            .map_err(given_up)?;
+            let of_batch = self.prepare(&batch).map_err(given_up)?;
             prepared.extend(of_batch.into_iter().filter(|event| !event.place().is_in(&covered)));
+            self.write(|inner| inner.index.has_room_for(prepared.len())).map_err(given_up)?;
         }
         prepared.sort_unstable_by_key(Prepared::place);
         let has_grants = prepared.iter().any(Prepared::is_grant);
@@ -93,11 +110,7 @@ impl Places {
                 self.write(|inner| add_grants(&mut inner.index, &batch)).map_err(given_up)?;
             }
         }
-        self.write(|inner: &mut Inner| {
-            inner.covered = inner.covered.join(&to);
-            Ok(())
-        })
-        .map_err(given_up)
+        self.cover(&to).map_err(given_up)
     }
 }
 
@@ -112,23 +125,22 @@ fn least_missing(from: &Cut, to: &Cut) -> i64 {
 }
 
 /// Rows of `events`, hashed. The columns are found by name.
-fn prepare(index: &mut Index, rows: &RecordBatch) -> Result<Vec<Prepared>, Unfit> {
+fn hashed<'r>(hashers: &Hashers, rows: &'r RecordBatch) -> Result<Vec<Hashed<'r>>, Unfit> {
     let column = |name| rows.column_by_name(name).ok_or(Unfit::Unreadable);
     let texts = |name| column(name)?.as_string_opt::<i32>().ok_or(Unfit::Unreadable);
     let (types, keys, sources) = (texts("type")?, texts("key")?, texts("source")?);
     let (ids, producers, places) = (texts("event_id")?, texts("producer")?, places_of(rows)?);
-    let mut prepared = Vec::with_capacity(rows.num_rows());
-    for (row, place) in places.into_iter().enumerate() {
-        prepared.push(index.prepare(EventRow {
+    let hash = |(row, place)| {
+        Ok(hashers.event(EventRow {
             event_type: EventType::parse(types.value(row)).ok_or(Unfit::Unreadable)?,
             key: keys.value(row),
             source: sources.value(row),
             event_id: ids.value(row),
             producer: producers.value(row),
             place,
-        }));
-    }
-    Ok(prepared)
+        }))
+    };
+    places.into_iter().enumerate().map(hash).collect()
 }
 
 /// Rows of `grants`.

@@ -57,6 +57,39 @@ struct Entry {
     producer: u32,
 }
 
+/// What keys and identities are hashed with: seeds that nobody who sends events can know.
+#[derive(Clone, Debug)]
+pub(crate) struct Hashers([RandomState; 2]);
+
+impl Hashers {
+    fn new() -> Self {
+        Self([RandomState::new(), RandomState::new()])
+    }
+
+    fn key(&self, key: &str) -> KeyHash {
+        [0, 1].map(|n: usize| self.0[n].hash_one(key))
+    }
+
+    /// Hashes an event.
+    pub(crate) fn event<'a>(&self, row: EventRow<'a>) -> Hashed<'a> {
+        let entry = Entry {
+            key: self.key(row.key),
+            event_type: row.event_type,
+            identity: self.0[0].hash_one((row.source, row.event_id)),
+            place: row.place,
+            producer: 0,
+        };
+        Hashed { entry, producer: row.producer }
+    }
+}
+
+/// An event whose producer has no number yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hashed<'a> {
+    entry: Entry,
+    producer: &'a str,
+}
+
 /// An event ready to be added.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prepared(Entry);
@@ -128,7 +161,7 @@ const PRODUCER_BYTES: usize = 128;
 /// The index of the events added so far.
 pub(crate) struct Index {
     bytes_max: usize,
-    hashers: [RandomState; 2],
+    hashers: Hashers,
     entries: BTreeSet<Entry>,
     /// Events behind another of their identity, by table.
     repeats: BTreeMap<Table, BTreeSet<EventPlace>>,
@@ -146,7 +179,7 @@ impl Index {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             bytes_max,
-            hashers: [RandomState::new(), RandomState::new()],
+            hashers: Hashers::new(),
             entries: BTreeSet::new(),
             repeats: BTreeMap::new(),
             standing: BTreeMap::new(),
@@ -155,11 +188,6 @@ impl Index {
             tracers: HashMap::new(),
             grants: 0,
         }
-    }
-
-    /// How many bytes it may take.
-    pub(crate) fn bytes_max(&self) -> usize {
-        self.bytes_max
     }
 
     /// How many events it has.
@@ -173,25 +201,26 @@ impl Index {
     }
 
     /// About how many bytes it would take with so many events more.
-    pub(crate) fn bytes_with(&self, more: usize) -> usize {
+    fn bytes_with(&self, more: usize) -> usize {
         (self.entries.len() + more) * ENTRY_BYTES
             + self.places * PLACE_BYTES
             + (self.producers.len() + self.grants) * PRODUCER_BYTES
     }
 
-    /// Hashes what is to be added.
-    pub(crate) fn prepare(&mut self, row: EventRow<'_>) -> Prepared {
-        Prepared(Entry {
-            key: self.hash(row.key),
-            event_type: row.event_type,
-            identity: self.hashers[0].hash_one((row.source, row.event_id)),
-            place: row.place,
-            producer: self.producer(row.producer),
-        })
+    /// # Errors
+    /// `Full` if it cannot take so many events more.
+    pub(crate) fn has_room_for(&self, more: usize) -> Result<(), Unfit> {
+        if self.bytes_with(more) > self.bytes_max { Err(Unfit::Full) } else { Ok(()) }
     }
 
-    fn hash(&self, key: &str) -> KeyHash {
-        [0, 1].map(|n: usize| self.hashers[n].hash_one(key))
+    /// What events for this index are hashed with.
+    pub(crate) fn hashers(&self) -> Hashers {
+        self.hashers.clone()
+    }
+
+    /// Gives the producer of an event its number.
+    pub(crate) fn prepare(&mut self, event: Hashed<'_>) -> Prepared {
+        Prepared(Entry { producer: self.producer(event.producer), ..event.entry })
     }
 
     fn producer(&mut self, name: &str) -> u32 {
@@ -212,9 +241,7 @@ impl Index {
         if self.entries.contains(&entry) {
             return Ok(());
         }
-        if self.bytes_with(1) > self.bytes_max {
-            return Err(Unfit::Full);
-        }
+        self.has_room_for(1)?;
         let known = self.entries_of(entry.key, entry.event_type).next().copied();
         if known.is_some_and(|known| known.place.partition() != entry.place.partition()) {
             return Err(Unfit::Scattered);
@@ -271,7 +298,7 @@ impl Index {
 
     /// The places of all events of a key that the table shows, in order.
     pub(crate) fn places_of(&self, table: Table, key: &str) -> Vec<EventPlace> {
-        let key = self.hash(key);
+        let key = self.hashers.key(key);
         let types = EventType::ALL.iter().filter(|event_type| table == Table::Events || Table::of(**event_type) == table);
         let mut places: Vec<_> = types.flat_map(|of| self.entries_of(key, *of).map(|entry| entry.place)).collect();
         places.sort_unstable();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request as HttpRequest, State};
-use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
+use axum::http::header::{CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use datafusion::execution::RecordBatchStream;
@@ -13,9 +13,9 @@ use futures::{StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::accept::negotiate;
 use super::encoder::{Encoder, Format};
 use super::request::Request;
+use crate::accept::negotiate;
 use crate::engine::{AsOf, Engine};
 use crate::error::{Code, QueryError};
 use crate::http::{Problem, read_body};
@@ -54,11 +54,10 @@ pub(crate) async fn post(State(engine): State<Arc<Engine>>, request: HttpRequest
 }
 
 fn format_of(headers: &HeaderMap) -> Result<Format, QueryError> {
-    let ranges: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let accept = ranges.join(",");
-    negotiate(&accept).ok_or_else(|| {
-        let offered: Vec<&str> = Format::ALL.iter().map(|format| format.media_type()).collect();
-        QueryError::new(Code::NotAcceptable, format!("none of what Accept asks for is offered: {}", offered.join(", ")))
+    let offers = Format::ALL.map(|format| (format.media_type(), format));
+    negotiate(headers, &offers).ok_or_else(|| {
+        let offered = offers.map(|(media_type, _)| media_type).join(", ");
+        QueryError::new(Code::NotAcceptable, format!("none of what Accept asks for is offered: {offered}"))
     })
 }
 

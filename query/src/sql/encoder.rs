@@ -28,7 +28,7 @@ pub enum Format {
 
 impl Format {
     /// All, the default first.
-    pub const ALL: &'static [Format] = &[Format::Json, Format::Ndjson, Format::Csv, Format::ArrowStream, Format::Parquet];
+    pub const ALL: [Format; 5] = [Format::Json, Format::Ndjson, Format::Csv, Format::ArrowStream, Format::Parquet];
 
     /// The media type that asks for it, and under which it is sent.
     pub fn media_type(self) -> &'static str {

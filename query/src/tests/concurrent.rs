@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures::TryStreamExt;
 use serde_json::Value;
 
-use super::fixture::{World, attribution, inference};
+use super::fixture::{World, attribution, inference, objects};
 
 /// Every round adds inferences and their attributions with two entries each. At any cut the tables must agree with each other
 /// and with the headers of the journal.
@@ -45,4 +46,44 @@ async fn all_tables_of_a_query_are_of_one_cut_during_indexing() {
     assert!(cuts > 3, "the cut moved {cuts} times");
     let end: Value = world.ask("SELECT count(*) AS n FROM effective_attributions").await.remove(0);
     assert_eq!(end["n"], 25 * 8 * 2);
+}
+
+/// What a session saw it sees to its end, whatever is sealed and indexed meanwhile: also rows that were fresh when it began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_keeps_its_cut_while_the_head_moves() {
+    let world = World::new(2).await;
+    let round = |name: &'static str| {
+        (0..6).flat_map(move |n| {
+            let id = format!("{name}-{n}");
+            [inference(&id, "dev", "5"), attribution(&format!("a-{id}"), &id, "dev", &[("c1", 1)])]
+        })
+    };
+    world.add(round("indexed")).await;
+    world.seal(round("fresh"), 4).await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let questions = [
+        "SELECT inference_id FROM effective_inferences ORDER BY inference_id",
+        "SELECT inference_id, contribution_id FROM effective_attributions ORDER BY inference_id",
+        "SELECT fee FROM inferences WHERE inference_id IN ('fresh-1', 'later-1', 'indexed-1')",
+        "SELECT count(*) AS n FROM events",
+        "SELECT _partition, _seq, events FROM batches ORDER BY _partition, _seq",
+    ];
+    let mut before = Vec::new();
+    for sql in questions {
+        before.push(objects(&session.collect(sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"))));
+    }
+    assert_eq!((before[0].len(), before[2].len()), (12, 2));
+    let mut begun = session.sql("SELECT DISTINCT inference_id FROM inferences UNION ALL SELECT key FROM events").await.unwrap();
+    let mut rows = begun.try_next().await.unwrap().map_or(0, |rows| rows.num_rows());
+    assert!(rows > 0);
+    // The fresh batches are indexed and later ones come.
+    world.add(round("later")).await;
+    while let Some(more) = begun.try_next().await.unwrap() {
+        rows += more.num_rows();
+    }
+    assert_eq!(rows, 12 + 24);
+    for (sql, before) in questions.into_iter().zip(before) {
+        assert_eq!(objects(&session.collect(sql).await.unwrap()), before, "{sql}");
+    }
+    assert_eq!(world.ask("SELECT count(*) AS n FROM events").await[0]["n"], 36);
 }

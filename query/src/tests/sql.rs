@@ -224,3 +224,16 @@ async fn a_query_at_the_head_sees_what_is_sealed_once_on_either_side_of_the_seam
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_no_sql_is_told_in_few_words() {
+    let world = World::new(1).await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let pivot = "SELECT * FROM events PIVOT (count(type) FOR type IN ('a', 'b'))";
+    for (sql, begins) in [("SELECT 1 WHERE (SELECT", "the text is no SQL: Expected"), (pivot, "This feature is not implemented")]
+    {
+        let error = session.collect(sql).await.unwrap_err();
+        assert_eq!(error.code, Code::BadSql);
+        assert!(error.message.starts_with(begins) && !error.message.contains(['{', '"']), "{}", error.message);
+    }
+}

@@ -74,4 +74,8 @@ fn a_table_is_found_by_its_name_and_every_type_has_its_own() {
     of_types.dedup();
     assert_eq!(of_types, Table::EVENT_TABLES[1..]);
     assert_eq!(Table::SETTLEMENT_TABLES.last(), Some(&Table::Epochs));
+    for table in Table::ALL {
+        assert_eq!(table.key_column().is_some(), table.is_event_table());
+        assert!(table.key_column().is_none_or(|key| table.schema().field_with_name(key).is_ok()), "{}", table.name());
+    }
 }

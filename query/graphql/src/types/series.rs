@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_graphql::{Enum, SimpleObject};
+use async_graphql::{Enum, InputType, SimpleObject};
 use datafusion::common::ScalarValue;
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units;
@@ -243,8 +243,8 @@ fn points(args: &SeriesArgs) -> Result<(String, String), QueryError> {
             (format!("{points} {through}"), "c.datanet_id".to_owned())
         }
         (metric, Some(group)) if metric == Metric::Contributions || group == SeriesGroup::Role => {
-            let message =
-                format!("{metric:?} cannot be told apart by {group:?}: Role goes with Rewards, Datanet with Contributions");
+            let (metric, group) = (metric.to_value(), group.to_value());
+            let message = format!("{metric} is not grouped by {group}: CONTRIBUTIONS by DATANET alone, and only REWARDS by ROLE");
             return Err(QueryError::new(Code::BadSeries, message));
         }
         (_, Some(SeriesGroup::Datanet)) => (format!("{points} {named}"), "d.datanet_id".to_owned()),

@@ -90,3 +90,13 @@ async fn a_limit_is_not_taken_before_the_test_of_rows() {
     let rows = ask(&context, &files, "1:4", "SELECT id FROM t LIMIT 100").await;
     assert_eq!(rows.lines().filter(|line| line.contains(':')).count(), 5, "{rows}");
 }
+
+#[tokio::test]
+async fn the_newest_files_of_a_group_are_read_first() {
+    let (_, files) = context().await;
+    let table = LakeTable::new(schema(), files.clone(), RowTest::All);
+    let chosen: Vec<Chosen> = files.into_iter().map(|span| Chosen { span, rows: None }).collect();
+    let groups = table.groups(&chosen, 1);
+    let paths: Vec<&str> = groups[0].files().iter().map(|file| file.path().as_ref()).collect();
+    assert_eq!(paths, ["c", "b", "a"]);
+}

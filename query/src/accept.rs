@@ -1,27 +1,34 @@
-//! Which format an `Accept` header asks for.
+//! Which of the offered media types an `Accept` header asks for.
 
-use super::encoder::Format;
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
 
-/// The offered format that the header likes best; the default where it does not care. `None` if it takes none of them.
+/// The offer that the headers like best; the first where they do not care. `None` if they take none of them.
 ///
-/// A range that names a format counts for it rather than one with a wildcard; among equals the header's order decides.
-pub(crate) fn negotiate(accept: &str) -> Option<Format> {
+/// A range that names a media type counts for it rather than one with a wildcard; among equals the header's order decides, and then
+/// that of the offers.
+pub fn negotiate<T: Copy>(headers: &HeaderMap, offers: &[(&str, T)]) -> Option<T> {
+    let ranges: Vec<&str> = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    best(&ranges.join(","), offers)
+}
+
+fn best<T: Copy>(accept: &str, offers: &[(&str, T)]) -> Option<T> {
     if accept.trim().is_empty() {
-        return Some(Format::Json);
+        return offers.first().map(|(_, offer)| *offer);
     }
     let ranges: Vec<Range> = accept.split(',').filter_map(Range::parse).collect();
-    let mut best: Option<(u16, usize, Format)> = None;
-    for format in Format::ALL {
-        let matching = ranges.iter().enumerate().filter_map(|(place, range)| Some((range.fits(*format)?, place, range)));
+    let mut best: Option<(u16, usize, T)> = None;
+    for (media_type, offer) in offers {
+        let matching = ranges.iter().enumerate().filter_map(|(place, range)| Some((range.fits(media_type)?, place, range)));
         let Some((_, place, range)) = matching.max_by_key(|(closeness, place, _)| (*closeness, std::cmp::Reverse(*place))) else {
             continue;
         };
         let better = best.is_none_or(|(quality, at, _)| (range.quality, at) > (quality, place));
         if range.quality > 0 && better {
-            best = Some((range.quality, place, *format));
+            best = Some((range.quality, place, *offer));
         }
     }
-    best.map(|(_, _, format)| format)
+    best.map(|(_, _, offer)| offer)
 }
 
 /// One element of the header: a type or wildcard, and its quality in thousandths.
@@ -40,9 +47,9 @@ impl<'a> Range<'a> {
         Some(Self { main, sub, quality: quality_of(quality)? })
     }
 
-    /// How closely it names the format: 0 for `*/*`, 1 for `type/*`, 2 for the type itself; `None` if it does not.
-    fn fits(&self, format: Format) -> Option<u8> {
-        let (main, sub) = format.media_type().split_once('/')?;
+    /// How closely it names the media type: 0 for `*/*`, 1 for `type/*`, 2 for the type itself; `None` if it does not.
+    fn fits(&self, media_type: &str) -> Option<u8> {
+        let (main, sub) = media_type.split_once('/')?;
         let main_fits = self.main.eq_ignore_ascii_case(main);
         match (self.main, self.sub) {
             ("*", "*") => Some(0),
@@ -65,6 +72,7 @@ fn quality_of(text: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sql::Format;
 
     #[test]
     fn the_best_liked_format_wins_and_json_is_the_default() {
@@ -86,7 +94,7 @@ mod tests {
             ("application/json;q=0", None),
             ("nonsense", None),
         ] {
-            assert_eq!(negotiate(accept), format, "{accept}");
+            assert_eq!(best(accept, &Format::ALL.map(|format| (format.media_type(), format))), format, "{accept}");
         }
     }
 }
