@@ -66,7 +66,7 @@ async fn a_session_keeps_its_cut_while_the_head_moves() {
         "SELECT inference_id, contribution_id FROM effective_attributions ORDER BY inference_id",
         "SELECT fee FROM inferences WHERE inference_id IN ('fresh-1', 'later-1', 'indexed-1')",
         "SELECT count(*) AS n FROM events",
-        "SELECT _partition, _seq, events FROM batches ORDER BY _partition, _seq",
+        "SELECT partition, seq, events FROM batches ORDER BY partition, seq",
     ];
     let mut before = Vec::new();
     for sql in questions {
