@@ -42,7 +42,9 @@ impl<'a> Range<'a> {
     /// `None` for what is no media range: it asks for nothing.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
-        let (main, sub) = parts.next()?.split_once('/')?;
+        let named = parts.next()?;
+        // Old clients of Java send `*`.
+        let (main, sub) = if named == "*" { ("*", "*") } else { named.split_once('/')? };
         let quality = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="))).unwrap_or("1");
         Some(Self { main, sub, quality: quality_of(quality)? })
     }
@@ -60,13 +62,13 @@ impl<'a> Range<'a> {
     }
 }
 
-/// `0`, `1`, or either with at most three decimals, in thousandths.
+/// A number from 0 to 1 in thousandths. More decimals than the three of the standard are taken, and a point without a digit before it.
 fn quality_of(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
-    let valid = matches!(whole, "0" | "1") && decimals.len() <= 3 && decimals.bytes().all(|b| b.is_ascii_digit());
-    let thousandths: u16 = format!("{decimals:0<3}").parse().ok()?;
-    let quality = whole.parse::<u16>().ok()? * 1000 + thousandths;
-    (valid && quality <= 1000).then_some(quality)
+    let valid = matches!(whole, "" | "0" | "1") && !text.is_empty() && decimals.bytes().all(|b| b.is_ascii_digit());
+    let thousandths: String = decimals.chars().chain("000".chars()).take(3).collect();
+    let quality = u16::from(whole == "1") * 1000 + thousandths.parse::<u16>().ok().filter(|_| valid)?;
+    (quality <= 1000).then_some(quality)
 }
 
 #[cfg(test)]
@@ -90,8 +92,15 @@ mod tests {
             ("text/csv;q=0.5, application/vnd.apache.parquet;q=0.9", Some(Format::Parquet)),
             ("application/json;q=0, */*", Some(Format::Ndjson)),
             ("text/csv, application/json", Some(Format::Csv)),
+            ("*/*;q=.5", Some(Format::Json)),
+            ("text/csv;q=.2, application/json;q=.12345", Some(Format::Csv)),
+            ("text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2", Some(Format::Json)),
+            ("application/json;q=1.0000", Some(Format::Json)),
             ("text/html", None),
             ("application/json;q=0", None),
+            ("application/json;q=0.0000", None),
+            ("application/json;q=1.5", None),
+            ("application/json;q=x", None),
             ("nonsense", None),
         ] {
             assert_eq!(best(accept, &Format::ALL.map(|format| (format.media_type(), format))), format, "{accept}");

@@ -1,10 +1,10 @@
-//! SUM that fails where the engine's own would wrap: amounts of money must never come out small.
+//! SUM that fails where the engine's own would wrap: no total may come out small.
 
 use std::mem::size_of_val;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Decimal128Array, PrimitiveArray};
-use arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef};
+use arrow::array::{Array, ArrayRef, ArrowNativeTypeOp, AsArray, BooleanArray, PrimitiveArray};
+use arrow::datatypes::{ArrowPrimitiveType, DECIMAL128_MAX_PRECISION, DataType, Decimal128Type, FieldRef, Int64Type, UInt64Type};
 use datafusion::common::{Result, ScalarValue, exec_datafusion_err, internal_datafusion_err};
 use datafusion::error::DataFusionError;
 use datafusion::functions_aggregate::sum::Sum;
@@ -15,7 +15,8 @@ use datafusion::logical_expr::{
     StatisticsArgs,
 };
 
-/// The sum of decimals of at most 38 digits, checked; the engine's own `sum` for all other types and for DISTINCT.
+/// The sum of decimals of at most 38 digits and of whole numbers, checked; the engine's own `sum` for all other types and for
+/// DISTINCT.
 #[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct CheckedSum {
     inner: Sum,
@@ -35,10 +36,7 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        match checked_type(&args) {
-            Some(data_type) => Ok(Box::new(OneSum::new(data_type))),
-            None => self.inner.accumulator(args),
-        }
+        one_sum(&args).map_or_else(|| self.inner.accumulator(args), Ok)
     }
 
     fn state_fields(&self, args: StateFieldsArgs) -> Result<Vec<FieldRef>> {
@@ -50,17 +48,18 @@ impl AggregateUDFImpl for CheckedSum {
     }
 
     fn create_groups_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn GroupsAccumulator>> {
-        match checked_type(&args) {
-            Some(data_type) => Ok(Box::new(GroupSums { data_type, sums: Vec::new() })),
-            None => self.inner.create_groups_accumulator(args),
+        let data_type = args.return_field.data_type().clone();
+        match data_type {
+            _ if args.is_distinct => self.inner.create_groups_accumulator(args),
+            DataType::Decimal128(..) => Ok(Box::new(GroupSums::<Decimal128Type>::new(data_type))),
+            DataType::Int64 => Ok(Box::new(GroupSums::<Int64Type>::new(data_type))),
+            DataType::UInt64 => Ok(Box::new(GroupSums::<UInt64Type>::new(data_type))),
+            _ => self.inner.create_groups_accumulator(args),
         }
     }
 
     fn create_sliding_accumulator(&self, args: AccumulatorArgs) -> Result<Box<dyn Accumulator>> {
-        match checked_type(&args) {
-            Some(data_type) => Ok(Box::new(OneSum::new(data_type))),
-            None => self.inner.create_sliding_accumulator(args),
-        }
+        one_sum(&args).map_or_else(|| self.inner.create_sliding_accumulator(args), Ok)
     }
 
     fn reverse_expr(&self) -> ReversedUDAF {
@@ -84,71 +83,97 @@ impl AggregateUDFImpl for CheckedSum {
     }
 }
 
-/// The type of the sum, if it is one that is checked here.
-fn checked_type(args: &AccumulatorArgs) -> Option<DataType> {
-    let data_type = args.return_field.data_type();
-    (matches!(data_type, DataType::Decimal128(..)) && !args.is_distinct).then(|| data_type.clone())
-}
-
-fn precision_of(data_type: &DataType) -> u8 {
+/// The sum of one group, if it is one that is checked here.
+fn one_sum(args: &AccumulatorArgs) -> Option<Box<dyn Accumulator>> {
+    let data_type = args.return_field.data_type().clone();
     match data_type {
-        DataType::Decimal128(precision, _) => *precision,
-        _ => DECIMAL128_MAX_PRECISION,
+        _ if args.is_distinct => None,
+        DataType::Decimal128(..) => Some(Box::new(OneSum::<Decimal128Type>::new(data_type))),
+        DataType::Int64 => Some(Box::new(OneSum::<Int64Type>::new(data_type))),
+        DataType::UInt64 => Some(Box::new(OneSum::<UInt64Type>::new(data_type))),
+        _ => None,
     }
 }
 
-fn scale_of(data_type: &DataType) -> i8 {
-    match data_type {
-        DataType::Decimal128(_, scale) => *scale,
-        _ => 0,
+/// A type whose sums are checked.
+trait Summed: ArrowPrimitiveType<Native: ArrowNativeTypeOp> + std::fmt::Debug {
+    /// What is told when a total is too large.
+    const OVERFLOW: &'static str;
+
+    /// A total on its way may use all bits; one that is given out has the digits of its type.
+    fn fits(total: Self::Native, data_type: &DataType) -> bool;
+
+    fn within(total: Self::Native, data_type: &DataType) -> Result<Self::Native> {
+        if Self::fits(total, data_type) { Ok(total) } else { Err(Self::overflow()) }
+    }
+
+    fn add(total: Option<Self::Native>, value: Self::Native) -> Result<Self::Native> {
+        total.unwrap_or_default().add_checked(value).map_err(|_| Self::overflow())
+    }
+
+    fn overflow() -> DataFusionError {
+        exec_datafusion_err!("sum: {}", Self::OVERFLOW)
     }
 }
 
-fn overflow() -> DataFusionError {
-    exec_datafusion_err!("sum: the total has more than 38 digits")
-}
+impl Summed for Decimal128Type {
+    const OVERFLOW: &'static str = "the total has more than 38 digits";
 
-/// A total on its way may use all of 128 bits; one that is given out has the digits of its type.
-fn within(total: i128, data_type: &DataType) -> Result<i128> {
-    let limit = 10_i128.checked_pow(u32::from(precision_of(data_type))).ok_or_else(overflow)?;
-    if total.unsigned_abs() < limit.unsigned_abs() { Ok(total) } else { Err(overflow()) }
-}
-
-fn add_all(total: Option<i128>, values: &Decimal128Array) -> Result<Option<i128>> {
-    let mut total = total;
-    for value in values.iter().flatten() {
-        total = Some(total.unwrap_or(0).checked_add(value).ok_or_else(overflow)?);
+    fn fits(total: i128, data_type: &DataType) -> bool {
+        let digits = if let DataType::Decimal128(precision, _) = data_type { *precision } else { DECIMAL128_MAX_PRECISION };
+        10_i128.checked_pow(u32::from(digits)).is_some_and(|limit| total.unsigned_abs() < limit.unsigned_abs())
     }
-    Ok(total)
+}
+
+impl Summed for Int64Type {
+    const OVERFLOW: &'static str = "the total is larger than a bigint: sum the values as DECIMAL(38, 0)";
+
+    fn fits(_: i64, _: &DataType) -> bool {
+        true
+    }
+}
+
+impl Summed for UInt64Type {
+    const OVERFLOW: &'static str = Int64Type::OVERFLOW;
+
+    fn fits(_: u64, _: &DataType) -> bool {
+        true
+    }
+}
+
+fn only<T: Summed>(values: &[ArrayRef]) -> Result<&PrimitiveArray<T>> {
+    let values = values.first().and_then(|values| values.as_primitive_opt::<T>());
+    values.ok_or_else(|| internal_datafusion_err!("sum takes one argument of its type"))
 }
 
 /// The sum of one group, or of a sliding window.
 #[derive(Debug)]
-struct OneSum {
+struct OneSum<T: Summed> {
     data_type: DataType,
-    total: Option<i128>,
+    total: Option<T::Native>,
     count: u64,
 }
 
-impl OneSum {
+impl<T: Summed> OneSum<T> {
     fn new(data_type: DataType) -> Self {
         Self { data_type, total: None, count: 0 }
     }
 
     fn add(&mut self, values: &[ArrayRef]) -> Result<u64> {
-        let values =
-            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
-        self.total = add_all(self.total, values)?;
+        let values = only::<T>(values)?;
+        for value in values.iter().flatten() {
+            self.total = Some(T::add(self.total, value)?);
+        }
         Ok((values.len() - values.null_count()) as u64)
     }
 
     fn scalar(&self) -> Result<ScalarValue> {
-        let total = self.total.map(|total| within(total, &self.data_type)).transpose()?;
-        Ok(ScalarValue::Decimal128(total, precision_of(&self.data_type), scale_of(&self.data_type)))
+        let total = self.total.map(|total| T::within(total, &self.data_type)).transpose()?;
+        ScalarValue::new_primitive::<T>(total, &self.data_type)
     }
 }
 
-impl Accumulator for OneSum {
+impl<T: Summed> Accumulator for OneSum<T> {
     fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
         self.count += self.add(values)?;
         Ok(())
@@ -159,10 +184,8 @@ impl Accumulator for OneSum {
     }
 
     fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
-        let values =
-            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
-        for value in values.iter().flatten() {
-            self.total = Some(self.total.unwrap_or(0).checked_sub(value).ok_or_else(overflow)?);
+        for value in only::<T>(values)?.iter().flatten() {
+            self.total = Some(self.total.unwrap_or_default().sub_checked(value).map_err(|_| T::overflow())?);
             self.count = self.count.saturating_sub(1);
         }
         if self.count == 0 {
@@ -189,30 +212,32 @@ impl Accumulator for OneSum {
 }
 
 /// The sums of many groups.
-struct GroupSums {
+struct GroupSums<T: Summed> {
     data_type: DataType,
-    sums: Vec<Option<i128>>,
+    sums: Vec<Option<T::Native>>,
 }
 
-impl GroupSums {
+impl<T: Summed> GroupSums<T> {
+    fn new(data_type: DataType) -> Self {
+        Self { data_type, sums: Vec::new() }
+    }
+
     fn emit(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
         let sums = emit_to.take_needed(&mut self.sums);
-        let checked = sums.into_iter().map(|sum| sum.map(|sum| within(sum, &self.data_type)).transpose());
-        let sums: PrimitiveArray<Decimal128Type> = checked.collect::<Result<Decimal128Array>>()?;
+        let checked = sums.into_iter().map(|sum| sum.map(|sum| T::within(sum, &self.data_type)).transpose());
+        let sums: PrimitiveArray<T> = checked.collect::<Result<Vec<Option<T::Native>>>>()?.into_iter().collect();
         Ok(Arc::new(sums.with_data_type(self.data_type.clone())))
     }
 }
 
-impl GroupsAccumulator for GroupSums {
+impl<T: Summed> GroupsAccumulator for GroupSums<T> {
     fn update_batch(&mut self, values: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, count: usize) -> Result<()> {
-        let values =
-            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
+        let values = only::<T>(values)?;
         self.sums.resize(count, None);
         for (row, group) in groups.iter().enumerate() {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             if passes && values.is_valid(row) {
-                let sum = self.sums[*group].unwrap_or(0).checked_add(values.value(row)).ok_or_else(overflow)?;
-                self.sums[*group] = Some(sum);
+                self.sums[*group] = Some(T::add(self.sums[*group], values.value(row))?);
             }
         }
         Ok(())
@@ -231,18 +256,16 @@ impl GroupsAccumulator for GroupSums {
     }
 
     fn convert_to_state(&self, values: &[ArrayRef], filter: Option<&BooleanArray>) -> Result<Vec<ArrayRef>> {
-        let values =
-            values.first().ok_or_else(|| internal_datafusion_err!("sum takes one argument"))?.as_primitive::<Decimal128Type>();
-        let rows = values.iter().enumerate().map(|(row, value)| {
+        let rows = only::<T>(values)?.iter().enumerate().map(|(row, value)| {
             let passes = filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row));
             value.filter(|_| passes)
         });
-        let rows: Decimal128Array = rows.collect();
+        let rows: PrimitiveArray<T> = rows.collect();
         Ok(vec![Arc::new(rows.with_data_type(self.data_type.clone()))])
     }
 
     fn size(&self) -> usize {
-        self.sums.capacity() * size_of::<Option<i128>>() + size_of_val(self)
+        self.sums.capacity() * size_of::<Option<T::Native>>() + size_of_val(self)
     }
 }
 
@@ -276,6 +299,23 @@ mod tests {
         ] {
             assert!(ask(sql).await.unwrap_err().to_string().contains("more than 38 digits"), "{sql}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_total_of_whole_numbers_beyond_64_bits_is_an_error() {
+        let most = i64::MAX;
+        assert!(ask(&format!("SELECT sum(x) FROM (VALUES ({most}), (0)) t(x)")).await.unwrap().contains(&most.to_string()));
+        for sql in [
+            format!("SELECT sum(x) FROM (VALUES ({most}), (1)) t(x)"),
+            format!("SELECT k, sum(x) FROM (VALUES (1, {most}), (1, 1)) t(k, x) GROUP BY k"),
+            format!("SELECT sum(x) OVER () FROM (VALUES ({most}), (1)) t(x)"),
+            format!("SELECT k, sum(x) FROM (SELECT 1 AS k, {most} AS x FROM generate_series(1, 100)) t GROUP BY k"),
+            format!("SELECT sum(DISTINCT x) FROM (VALUES ({most}), (1), (1)) t(x)"),
+        ] {
+            assert!(ask(&sql).await.unwrap_err().to_string().contains("larger than a bigint"), "{sql}");
+        }
+        let exact = format!("SELECT sum(CAST(x AS DECIMAL(38, 0))) FROM (VALUES ({most}), (1)) t(x)");
+        assert!(ask(&exact).await.unwrap().contains("9223372036854775808"));
     }
 
     #[tokio::test]

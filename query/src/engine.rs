@@ -322,6 +322,8 @@ fn template(settings: &Settings, shared: Arc<RuntimeEnv>) -> SessionState {
     let options = config.options_mut();
     options.explain.show_sizes = false;
     options.execution.time_zone = Some(TIME_ZONE.to_owned());
+    // Amounts have more digits than a float: what is written in digits is exact.
+    options.sql_parser.parse_float_as_decimal = true;
     let scalars = functions::all(options);
     let of_tables = SessionStateDefaults::default_table_functions().into_iter().map(|f| (f.name().to_owned(), f));
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();

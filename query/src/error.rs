@@ -246,6 +246,10 @@ fn own_error(error: &DataFusionError) -> Option<QueryError> {
 /// The engine's message, of bounded length.
 fn message_of(error: &DataFusionError) -> String {
     let mut text = error.strip_backtrace();
+    // The code says what kind of error it is.
+    while let Some(rest) = KINDS.iter().find_map(|kind| text.strip_prefix(kind)) {
+        text = rest.to_owned();
+    }
     match error {
         DataFusionError::SQL(parser, _) => {
             if let ParserError::ParserError(message) | ParserError::TokenizerError(message) = parser.as_ref() {
@@ -263,6 +267,10 @@ fn message_of(error: &DataFusionError) -> String {
 }
 
 const MESSAGE_CHARS_MAX: usize = 1000;
+
+/// What the engine puts before its messages.
+const KINDS: &[&str] =
+    &["Error during planning: ", "Execution error: ", "Schema error: ", "Arrow error: ", "External error: ", "SQL error: "];
 
 impl From<tributary_indexer::Error> for QueryError {
     fn from(error: tributary_indexer::Error) -> Self {

@@ -88,11 +88,11 @@ pub const ENTITIES: &[Entity] = &[
     },
 ];
 
-/// Values that conditions compare with: some of those recorded, by column.
+/// Values that conditions compare with: some of those recorded and the greatest, by column.
 pub struct Values(Map<String, Value>);
 
 impl Values {
-    /// Some of those recorded in each filtered column.
+    /// Of each filtered column.
     pub async fn read(server: &Server) -> Outcome<Self> {
         let mut values = Map::new();
         for entity in ENTITIES {
@@ -102,12 +102,13 @@ impl Values {
                 } else {
                     (*column).to_owned()
                 };
-                let query = format!(
-                    "SELECT {shown} AS v FROM {} WHERE {column} IS NOT NULL ORDER BY md5(CAST({} AS VARCHAR)) LIMIT 40",
-                    entity.view, entity.id.1
-                );
-                let rows = server.sql(&query).await?;
-                let found: Vec<Value> = rows.iter().map(|row| Value::from(text(&row["v"]))).collect();
+                let mut found: Vec<Value> = Vec::new();
+                // The greatest too: amounts beyond 64 bits are few.
+                for (order, count) in [(format!("md5(CAST({} AS VARCHAR))", entity.id.1), 40), (format!("{column} DESC"), 8)] {
+                    let from = format!("FROM {} WHERE {column} IS NOT NULL", entity.view);
+                    let rows = server.sql(&format!("SELECT {shown} AS v {from} ORDER BY {order} LIMIT {count}")).await?;
+                    found.extend(rows.iter().map(|row| Value::from(text(&row["v"]))));
+                }
                 values.insert(format!("{}.{column}", entity.view), Value::from(found));
             }
         }

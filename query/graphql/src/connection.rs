@@ -112,10 +112,7 @@ impl<T: Listed> Connection<T> {
         };
         let listing = Arc::new(listing);
         let key = PageOf { listing: Arc::clone(&listing), owner: owner.clone(), page: page.clone() };
-        let found = match page.limit {
-            0 => None,
-            _ => reader.get(key).await?,
-        };
+        let found = reader.get(key).await?;
         let mut found_rows = Vec::new();
         for row in rows(found.as_slice()) {
             let values = (0..listing.order.len()).map(|n| row.scalar(&format!("_k{n}"))).collect::<Result<Vec<_>, _>>()?;

@@ -145,12 +145,12 @@ fn wanted(headers: &HeaderMap, method: &Method) -> Option<Wanted> {
     let offers = [
         ("application/json", Wanted::Answer(Form::Json)),
         ("application/graphql-response+json", Wanted::Answer(Form::Graphql)),
-        ("text/event-stream", Wanted::Events),
         ("text/html", Wanted::Page),
+        ("text/event-stream", Wanted::Events),
     ];
     // The page is for whoever opens it.
-    let offers = if method == Method::GET { &offers[..] } else { &offers[..3] };
-    negotiate(headers, offers)
+    let is_offered = |(_, wanted): &(&str, Wanted)| *wanted != Wanted::Page || method == Method::GET;
+    negotiate(headers, &offers.into_iter().filter(is_offered).collect::<Vec<_>>())
 }
 
 async fn ask_of(graphql: &Graphql, request: HttpRequest) -> Result<Ask, QueryError> {

@@ -27,7 +27,7 @@ pub(crate) fn keep(document: &mut ExecutableDocument) -> bool {
 
 fn keep_operation(operation: &mut OperationDefinition, added: &mut bool) {
     let set = &mut operation.selection_set.node;
-    // A subscription has one field at its root, and no more.
+    // At its root a subscription has one field, which is never left out.
     if operation.ty == OperationType::Subscription { keep_below(set, added) } else { keep_set(set, added) }
 }
 

@@ -28,6 +28,7 @@ pub mod metrics;
 mod page;
 mod query_root;
 mod reader;
+mod root;
 mod rows;
 mod runs;
 mod scalars;
@@ -38,6 +39,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 mod types;
+mod variables;
 mod waves;
 mod ws;
 

@@ -30,6 +30,7 @@ pub(crate) struct Shared {
     version: String,
     plans: AtomicU64,
     moving: AtomicBool,
+    named: AtomicBool,
     at_head: AtomicBool,
     bytes: AtomicUsize,
     bytes_max: usize,
@@ -53,6 +54,7 @@ impl Request {
             version: settings.version.clone(),
             plans: AtomicU64::new(0),
             moving: AtomicBool::new(false),
+            named: AtomicBool::new(false),
             at_head: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             bytes_max: settings.answer_bytes_max,
@@ -83,10 +85,12 @@ impl Request {
         self.shared.plans.load(Ordering::Relaxed)
     }
 
-    /// Whether the answer so far can never be another: every part of it is of a point that the text names, and no part is of
-    /// what changes at a point, such as finality.
+    /// Whether the answer so far can never be another: it is of points that the text names, and no part of it is of what changes
+    /// at a point, such as finality, or with the version, such as the schema.
     pub(crate) fn is_fixed(&self) -> bool {
-        !self.shared.moving.load(Ordering::Relaxed) && !self.shared.at_head.load(Ordering::Relaxed)
+        self.shared.named.load(Ordering::Relaxed)
+            && !self.shared.moving.load(Ordering::Relaxed)
+            && !self.shared.at_head.load(Ordering::Relaxed)
     }
 
     /// The reader at the head. The head is looked up once in a request.
@@ -121,6 +125,7 @@ impl Request {
 
     /// The reader at a point.
     pub(crate) async fn at_point(&self, point: &Point) -> Result<Arc<Reader>, QueryError> {
+        self.shared.named.store(true, Ordering::Relaxed);
         if let Some(reader) = self.readers.lock().await.get(point) {
             return Ok(Arc::clone(reader));
         }

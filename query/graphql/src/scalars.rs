@@ -1,6 +1,7 @@
 //! The scalars, each with one text in both directions.
 
 use async_graphql::{InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use tributary_query::error::{Code, QueryError};
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::{self, parse_hash};
 
@@ -97,6 +98,20 @@ fn lower_prefix(text: &str) -> String {
 /// A whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Long(pub i64);
+
+impl Long {
+    /// A total of many numbers, if it is still one that every JSON reader keeps exactly.
+    ///
+    /// # Errors
+    /// `evaluation`, naming the field.
+    pub(crate) fn total(field: &str, total: u128) -> Result<Self, QueryError> {
+        let fits = i64::try_from(total).ok().filter(|total| *total <= LONG_MAX);
+        fits.map(Self).ok_or_else(|| {
+            let message = format!("`{field}` is {total}, more than a Long holds ({LONG_MAX}): ask for it in SQL");
+            QueryError::new(Code::Evaluation, message)
+        })
+    }
+}
 
 /// integer 0…2^53−1, a JSON number
 #[Scalar(name = "Long")]

@@ -17,8 +17,10 @@ use super::kept;
 use super::metrics::Metrics;
 use super::query_root::Query;
 use super::reader::Request;
+use super::root;
 use super::settings::Settings;
 use super::subscription::Subscription;
+use super::variables::Inputs;
 use super::waves::Driver;
 use tributary_query::cache::Cache;
 use tributary_query::engine::Engine;
@@ -51,6 +53,8 @@ pub(crate) struct Answer {
     pub(crate) fixed: bool,
     /// Queries planned for it.
     pub(crate) plans: u64,
+    /// Where a subscription goes on behind this answer.
+    pub(crate) cursor: Option<String>,
 }
 
 /// A request that passed all checks.
@@ -71,6 +75,7 @@ pub struct Graphql {
     metrics: Metrics,
     schema: Schema,
     shape: Shape,
+    inputs: Inputs,
     admission: Admission,
     persisted: Cache<[u8; 32], Arc<str>>,
     /// Says when subscriptions must end.
@@ -91,6 +96,7 @@ impl Graphql {
             closing: watch::Sender::new(false),
             metrics: Metrics::default(),
             shape: Shape::of(&schema.sdl()),
+            inputs: Inputs::of(&schema.sdl()),
             schema,
             admission: Admission::with(settings.requests_max, settings.requests_waiting_max, metrics),
             subscribers: Arc::new(Semaphore::new(settings.subscribers_max.min(Semaphore::MAX_PERMITS))),
@@ -131,7 +137,11 @@ impl Graphql {
         let variables = Variables::from_json(Value::Object(ask.variables));
         let operation = document::operation(&document, ask.operation_name.as_deref())?;
         document::check(&self.shape, &self.settings, (&document, operation), &variables)?;
+        self.inputs.check(operation, &variables)?;
         let kind = operation.ty;
+        if kind == OperationType::Subscription {
+            root::settle(&mut document, ask.operation_name.as_deref())?;
+        }
         let kept = kept::keep(&mut document);
         Ok(Checked { document, operation_name: ask.operation_name, variables, kind, kept })
     }
@@ -189,7 +199,12 @@ impl Graphql {
         let request = self.request();
         let kept = checked.kept;
         let answers = self.schema.execute_stream(prepared(checked, &request));
-        Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers)).map(move |response| Answer::of(response, kept))
+        let answers = Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers));
+        answers.map(move |response| {
+            let mut answer = Answer::of(response, kept);
+            answer.cursor = answer.body.get_mut("data").and_then(root::take_cursor);
+            answer
+        })
     }
 }
 
@@ -217,25 +232,27 @@ impl Answer {
     /// Nothing was run.
     pub(crate) fn refused(error: QueryError) -> Self {
         let body = json!({ "errors": [own_error(&error)] });
-        Self { body, refused: Some(error), fixed: false, plans: 0 }
+        Self { body, refused: Some(error), fixed: false, plans: 0, cursor: None }
     }
 
     fn of(response: Response, kept: bool) -> Self {
-        let errors: Vec<Value> = response.errors.iter().map(error).collect();
+        let mut errors: Vec<Value> = response.errors.iter().map(error).collect();
+        // Validation tells some twice.
+        errors.dedup();
         // What fails before anything is run has no place in the answer.
         let unrun = !errors.is_empty() && response.errors.iter().all(|error| error.path.is_empty());
         if unrun && response.data == async_graphql::Value::Null {
             let first = &response.errors[0];
             let refused = first.source::<QueryError>().cloned();
             let refused = refused.unwrap_or_else(|| QueryError::new(Code::BadGraphql, first.message.clone()));
-            return Self { body: json!({ "errors": errors }), refused: Some(refused), fixed: false, plans: 0 };
+            return Self { body: json!({ "errors": errors }), refused: Some(refused), fixed: false, plans: 0, cursor: None };
         }
         let mut data = response.data.into_json().unwrap_or(Value::Null);
         if kept {
             kept::strip(&mut data);
         }
         let body = if errors.is_empty() { json!({ "data": data }) } else { json!({ "data": data, "errors": errors }) };
-        Self { body, refused: None, fixed: false, plans: 0 }
+        Self { body, refused: None, fixed: false, plans: 0, cursor: None }
     }
 }
 

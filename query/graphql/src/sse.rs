@@ -12,7 +12,6 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::{Duration, timeout};
 
 use super::service::{Answer, Checked, Graphql};
-use super::ws::cursor_of;
 use tributary_query::error::{Code, QueryError};
 
 /// How often something is sent when nothing happens, so that nobody between takes the connection for dead.
@@ -84,7 +83,7 @@ async fn pump(graphql: &Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk
 
 fn event(answer: &Answer) -> Bytes {
     let mut text = String::from("event: next\n");
-    if let Some(cursor) = cursor_of(&answer.body) {
+    if let Some(cursor) = &answer.cursor {
         writeln!(text, "id: {cursor}").expect("a string takes every text");
     }
     writeln!(text, "data: {}\n", answer.body).expect("a string takes every text");

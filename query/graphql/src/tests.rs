@@ -4,5 +4,6 @@
 mod answers;
 mod ask;
 mod documents;
+mod requests;
 mod sdl;
 mod walk;

@@ -29,6 +29,10 @@ const INIT_WAIT: Duration = Duration::from_secs(10);
 /// How often the server asks whether the client is still there, and how long it may then be silent.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a client may take to read what it was sent, why its connection ends, and to say that it read it.
+const GOODBYE_MAX: Duration = Duration::from_secs(60);
+/// The same when the server stops.
+const GOODBYE_AT_STOP: Duration = Duration::from_secs(1);
 /// Bytes of one message from a client.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// What a close frame's reason may have, by RFC 6455.
@@ -68,43 +72,52 @@ pub(crate) async fn upgrade(State(graphql): State<Arc<Graphql>>, headers: Header
         if speaks {
             serve(graphql, socket, place).await;
         } else {
-            let (sink, _) = socket.split();
-            let closing = Closing::new(close::NOT_ACCEPTABLE, "Subprotocol not acceptable");
-            end(sink, closing, graphql.settings.stall_max).await;
+            let (sink, stream) = socket.split();
+            end((sink, stream), Closing::new(close::NOT_ACCEPTABLE, "Subprotocol not acceptable")).await;
         }
     })
 }
 
 async fn serve(graphql: Arc<Graphql>, socket: WebSocket, _place: OwnedSemaphorePermit) {
     graphql.metrics().subscribers.inc();
-    let (sink, stream) = socket.split();
+    let (sink, mut stream) = socket.split();
     // One place: a subscription waits until what it has to say was written.
     let (say, said) = mpsc::channel(1);
-    let stall_max = graphql.settings.stall_max;
     let mut connection =
         Connection { graphql: Arc::clone(&graphql), sink, say, running: HashMap::new(), initialised: false, last_cursor: None };
-    let closing = connection.run(stream, said).await;
+    let closing = connection.run(&mut stream, said).await;
     let Connection { sink, running, .. } = connection;
     drop(running);
     if let Some(closing) = closing {
         if closing.0 == close::SLOW_CONSUMER {
             graphql.metrics().slow_consumers.inc();
         }
-        end(sink, closing, stall_max).await;
+        end((sink, stream), closing).await;
     }
     graphql.metrics().subscribers.dec();
 }
 
-/// Tells the client why, if it still listens.
-async fn end(mut sink: SplitSink<WebSocket, Message>, Closing(code, reason): Closing, patience: Duration) {
+/// Tells the client why, and hears it out: what it says to a closed socket would take away what it has not read yet.
+async fn end((mut sink, mut stream): (SplitSink<WebSocket, Message>, SplitStream<WebSocket>), Closing(code, reason): Closing) {
+    let patience = if code == close::GOING_AWAY { GOODBYE_AT_STOP } else { GOODBYE_MAX };
     let frame = CloseFrame { code, reason: reason.into() };
-    // Whether it is heard or not, the connection is over.
-    drop(timeout(patience, sink.send(Message::Close(Some(frame)))).await);
+    let goodbye = async {
+        // Whether it is heard or not, the connection is over.
+        if sink.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(message)) = stream.next().await {
+                if matches!(message, Message::Close(_)) {
+                    break;
+                }
+            }
+        }
+    };
+    drop(timeout(patience, goodbye).await);
 }
 
 /// What a subscription has to say.
 enum Said {
-    Next(String, Value),
+    /// With the cursor to go on behind it.
+    Next(String, Value, Option<String>),
     Error(String, Value),
     Complete(String),
 }
@@ -130,7 +143,7 @@ struct Connection {
 
 impl Connection {
     /// Speaks the protocol until the client goes, or breaks it.
-    async fn run(&mut self, mut stream: SplitStream<WebSocket>, mut said: mpsc::Receiver<Said>) -> Option<Closing> {
+    async fn run(&mut self, stream: &mut SplitStream<WebSocket>, mut said: mpsc::Receiver<Said>) -> Option<Closing> {
         let graphql = Arc::clone(&self.graphql);
         let mut going = Box::pin(graphql.closed());
         let init_by = Instant::now() + INIT_WAIT;
@@ -239,10 +252,8 @@ impl Connection {
     async fn pass_on(&mut self, said: Said) -> Result<(), Closing> {
         match said {
             // What a subscription said before the client completed it is not sent after.
-            Said::Next(id, payload) if self.running.contains_key(&id) => {
-                if let Some(cursor) = cursor_of(&payload) {
-                    self.last_cursor = Some(cursor);
-                }
+            Said::Next(id, payload, cursor) if self.running.contains_key(&id) => {
+                self.last_cursor = cursor.or(self.last_cursor.take());
                 self.write_json(&json!({ "id": id, "type": "next", "payload": payload })).await
             }
             Said::Error(id, errors) => {
@@ -285,13 +296,7 @@ async fn tell(say: &mpsc::Sender<Said>, id: &str, answer: Answer) -> bool {
         drop(say.send(Said::Error(id.to_owned(), errors)).await);
         return false;
     }
-    say.send(Said::Next(id.to_owned(), answer.body)).await.is_ok()
-}
-
-/// The cursor of the live event that a message carries, if it was selected.
-pub(crate) fn cursor_of(payload: &Value) -> Option<String> {
-    let fields = payload.get("data")?.as_object()?;
-    fields.values().find_map(|field| field.get("cursor")?.as_str().map(str::to_owned))
+    say.send(Said::Next(id.to_owned(), answer.body, answer.cursor)).await.is_ok()
 }
 
 fn shorten(mut reason: String) -> String {

@@ -37,8 +37,16 @@ impl Request {
     /// # Errors
     /// `bad_request`, `bad_as_of`.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, QueryError> {
-        let body: Body =
-            serde_json::from_slice(body).map_err(|error| QueryError::new(Code::BadRequest, format!("the body: {error}")))?;
+        let bad = |message: String| QueryError::new(Code::BadRequest, message);
+        let read = |error: serde_json::Error| bad(format!("the body: {error}"));
+        let shape: Value = serde_json::from_slice(body).map_err(read)?;
+        if !shape.is_object() {
+            return Err(bad("the body is no JSON object".to_owned()));
+        }
+        if !matches!(shape.get("as_of"), None | Some(Value::Null | Value::Object(_))) {
+            return Err(bad("as_of is no JSON object: give it one of epoch, cut and available".to_owned()));
+        }
+        let body: Body = serde_json::from_slice(body).map_err(read)?;
         let as_of = body.as_of.map_or(Ok(AsOf::Head), Point::parse)?;
         Ok(Self { query: body.query, params: body.params.unwrap_or_default(), as_of })
     }
@@ -90,6 +98,8 @@ mod tests {
             (r#"{"query":"q","query":"q"}"#, Code::BadRequest),
             (r#"{"query":"q","params":{}}"#, Code::BadRequest),
             ("[]", Code::BadRequest),
+            (r#"["SELECT 1",null,null]"#, Code::BadRequest),
+            (r#"{"query":"q","as_of":[1,null,null]}"#, Code::BadRequest),
             ("", Code::BadRequest),
         ] {
             assert_eq!(Request::parse(body.as_bytes()).unwrap_err().code, code, "{body}");

@@ -237,3 +237,42 @@ async fn what_is_no_sql_is_told_in_few_words() {
         assert!(error.message.starts_with(begins) && !error.message.contains(['{', '"']), "{}", error.message);
     }
 }
+
+#[tokio::test]
+async fn what_is_written_in_digits_is_exact() {
+    let world = World::new(1).await;
+    let (large, larger) = ("561824475336626000000", "79228162514264337593543950335");
+    world.add([inference("a", "dev", large), inference("b", "dev", larger), inference("c", "dev", "7")]).await;
+    for (condition, ids) in [
+        (format!("fee = {large}"), "a"),
+        (format!("fee > {}", "561824475336625999999"), "ab"),
+        (format!("fee < {large}"), "c"),
+        (format!("fee >= {larger}"), "b"),
+        (format!("fee IN ({large}, {larger})"), "ab"),
+        (format!("fee BETWEEN {large} AND 561824475336626000001"), "a"),
+        ("fee > 1e18".to_owned(), "ab"),
+        ("fee > 7.5".to_owned(), "ab"),
+        ("fee * 2 > 1123648950673251999999".to_owned(), "ab"),
+        (format!("fee = '{large}'"), "a"),
+    ] {
+        let found = world.column(&format!("SELECT inference_id FROM inferences WHERE {condition} ORDER BY 1")).await;
+        assert_eq!(found.concat(), ids, "{condition}");
+    }
+    for (sql, value) in [
+        (format!("SELECT {larger} AS v"), json!(larger)),
+        (format!("SELECT {large}::decimal(38,0) + 1 AS v"), json!("561824475336626000001")),
+        (
+            format!("SELECT max(v) AS v FROM (SELECT fee AS v FROM inferences WHERE fee = 7 UNION ALL SELECT {large})"),
+            json!(large),
+        ),
+        ("SELECT 0.1 + 0.2 = 0.3 AS v".to_owned(), json!(true)),
+        ("SELECT sum(latency_us) AS v FROM inferences WHERE latency_us > 2.5".to_owned(), json!(9)),
+        ("SELECT approx_percentile_cont(latency_us, 0.95) AS v FROM inferences".to_owned(), json!(3)),
+        ("SELECT CAST(avg(latency_us) * 1.5 AS BIGINT) AS v FROM inferences".to_owned(), json!(4)),
+        ("SELECT round(CAST(2.5 AS DOUBLE) / 2, 1) AS v".to_owned(), json!(1.3)),
+    ] {
+        assert_eq!(world.ask(&sql).await, [json!({"v": value})], "{sql}");
+    }
+    let too_long = format!("SELECT {}", "9".repeat(80));
+    assert!(matches!(code_of(&world, &too_long).await, Code::BadSql), "{too_long}");
+}

@@ -144,7 +144,7 @@ impl Attribution {
         if let (Some(entries), true) = (&self.entries, page.point().is_none_or(|point| point == self.reader.point())) {
             let behind = page.after.as_ref().and_then(|cursor| cursor.values[0].try_as_str().flatten());
             let from = behind.map_or(0, |id| entries.partition_point(|entry| entry.contribution_id.as_str() <= id));
-            let rows = entries[from..].iter().take(if page.limit == 0 { 0 } else { page.limit + 1 });
+            let rows = entries[from..].iter().take(page.limit + 1);
             let rows = rows.map(|entry| (vec![text(&entry.contribution_id)], entry.clone())).collect();
             let total = i64::try_from(entries.len()).unwrap_or(i64::MAX);
             return Connection::known(Arc::clone(&self.reader), listing, &page, (rows, total));

@@ -131,7 +131,7 @@ impl DatanetStats {
     }
 
     async fn bytes(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.sizes().await?.bytes))
+        Long::total("bytes", self.sizes().await?.bytes)
     }
 
     /// Inferences whose attribution names at least one of its contributions
@@ -154,7 +154,7 @@ impl DatanetStats {
 struct Sizes {
     contributions: i64,
     contributors: i64,
-    bytes: i64,
+    bytes: u128,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -166,13 +166,13 @@ impl Load for SizesOf {
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Sizes>, QueryError> {
         let mut query = SqlText::new(
             "SELECT r.datanet_id, count(*) AS contributions, count(DISTINCT r.contributor) AS contributors, \
-             sum(r.bytes) AS bytes FROM current_contributions r WHERE r.datanet_id IN (",
+             sum(CAST(r.bytes AS DECIMAL(38, 0))) AS bytes FROM current_contributions r WHERE r.datanet_id IN (",
         );
         query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY r.datanet_id");
         let found = reader.ask(query).await?;
         let sizes = |row: Row<'_>| -> Result<(Self, Sizes), QueryError> {
             let (contributions, contributors) = (row.long("contributions")?, row.long("contributors")?);
-            Ok((Self(row.text("datanet_id")?), Sizes { contributions, contributors, bytes: row.long("bytes")? }))
+            Ok((Self(row.text("datanet_id")?), Sizes { contributions, contributors, bytes: row.wei("bytes")? }))
         };
         rows(&found).map(sizes).collect()
     }

@@ -26,11 +26,11 @@ impl ModelStats {
     }
 
     async fn input_tokens(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.work().await?.input_tokens))
+        Long::total("inputTokens", self.work().await?.input_tokens)
     }
 
     async fn output_tokens(&self) -> Result<Long, QueryError> {
-        Ok(Long(self.work().await?.output_tokens))
+        Long::total("outputTokens", self.work().await?.output_tokens)
     }
 
     async fn fees(&self) -> Result<Wei, QueryError> {
@@ -52,8 +52,8 @@ impl ModelStats {
 #[derive(Clone, Default)]
 struct Work {
     inferences: i64,
-    input_tokens: i64,
-    output_tokens: i64,
+    input_tokens: u128,
+    output_tokens: u128,
     fees: u128,
 }
 
@@ -65,16 +65,16 @@ impl Load for WorkOf {
 
     async fn load(reader: Arc<Reader>, keys: Vec<Self>) -> Result<HashMap<Self, Work>, QueryError> {
         let mut query = SqlText::new(
-            "SELECT r.model_id, count(*) AS inferences, sum(r.input_tokens) AS input_tokens, \
-             sum(r.output_tokens) AS output_tokens, sum(r.fee) AS fees FROM effective_inferences r WHERE r.model_id IN (",
+            "SELECT r.model_id, count(*) AS inferences, sum(CAST(r.input_tokens AS DECIMAL(38, 0))) AS input_tokens, \
+             sum(CAST(r.output_tokens AS DECIMAL(38, 0))) AS output_tokens, sum(r.fee) AS fees FROM effective_inferences r WHERE r.model_id IN (",
         );
         query.bind_all(keys.iter().map(|key| text(&key.0))).push(") GROUP BY r.model_id");
         let found = reader.ask(query).await?;
         let work = |row: Row<'_>| -> Result<(Self, Work), QueryError> {
             let work = Work {
                 inferences: row.long("inferences")?,
-                input_tokens: row.long("input_tokens")?,
-                output_tokens: row.long("output_tokens")?,
+                input_tokens: row.wei("input_tokens")?,
+                output_tokens: row.wei("output_tokens")?,
                 fees: row.wei("fees")?,
             };
             Ok((Self(row.text("model_id")?), work))

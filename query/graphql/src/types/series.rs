@@ -218,7 +218,7 @@ fn points(args: &SeriesArgs) -> Result<(String, String), QueryError> {
     let points = match args.metric {
         Metric::Inferences => of_inferences("1"),
         Metric::Fees => of_inferences("fee"),
-        Metric::OutputTokens => of_inferences("output_tokens"),
+        Metric::OutputTokens => of_inferences("CAST(output_tokens AS DECIMAL(38, 0))"),
         Metric::LatencyP50 | Metric::LatencyP99 => of_inferences("latency_us"),
         Metric::Attributions => {
             "(SELECT DISTINCT event_time AS t, 1 AS v, inference_id FROM effective_attributions) p".to_owned()
