@@ -250,6 +250,10 @@ fn message_of(error: &DataFusionError) -> String {
     while let Some(rest) = KINDS.iter().find_map(|kind| text.strip_prefix(kind)) {
         text = rest.to_owned();
     }
+    // A function of ours that refuses its arguments says why in its own words.
+    if let Some((_, own)) = text.split_once("user-defined coercion failed with: Error during planning: ") {
+        text = own.split(" No function matches").next().unwrap_or_default().to_owned();
+    }
     match error {
         DataFusionError::SQL(parser, _) => {
             if let ParserError::ParserError(message) | ParserError::TokenizerError(message) = parser.as_ref() {

@@ -137,7 +137,7 @@ impl Graphql {
         let variables = Variables::from_json(Value::Object(ask.variables));
         let operation = document::operation(&document, ask.operation_name.as_deref())?;
         document::check(&self.shape, &self.settings, (&document, operation), &variables)?;
-        self.inputs.check(operation, &variables)?;
+        self.inputs.check((&document, operation), &variables)?;
         let kind = operation.ty;
         if kind == OperationType::Subscription {
             root::settle(&mut document, ask.operation_name.as_deref())?;

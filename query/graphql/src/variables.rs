@@ -3,20 +3,33 @@
 use std::collections::{HashMap, HashSet};
 
 use async_graphql::parser::parse_schema;
-use async_graphql::parser::types::{BaseType, InputObjectType, OperationDefinition, Type, TypeKind, TypeSystemDefinition};
-use async_graphql::{InputType, InputValueResult, Name, ScalarType, Variables};
+use async_graphql::parser::types::{
+    BaseType, ExecutableDocument, FieldDefinition, InputValueDefinition, InterfaceType, ObjectType, OperationDefinition, Type,
+    TypeKind, TypeSystemDefinition,
+};
+use async_graphql::{InputType, InputValueResult, Name, Positioned, ScalarType, Variables};
 use async_graphql_value::ConstValue;
 
 use super::scalars::{Address, DateTime, Hash, Long, Wei};
 use tributary_query::error::{Code, QueryError};
 
-/// The types that variables can have.
+mod places;
+
+/// The types that variables can have, and where they can stand.
 pub(crate) struct Inputs {
     enums: HashMap<String, HashSet<String>>,
     objects: HashMap<String, HashMap<String, Input>>,
+    /// By type and name.
+    fields: HashMap<String, HashMap<String, Output>>,
 }
 
-/// A field of an input object.
+/// A field of an object: what it takes, and the type that it leads to.
+struct Output {
+    arguments: HashMap<String, Input>,
+    to: String,
+}
+
+/// An argument, or a field of an input object.
 struct Input {
     of: Type,
     has_default: bool,
@@ -25,7 +38,7 @@ struct Input {
 impl Inputs {
     /// Of a schema, as its SDL describes it.
     pub(crate) fn of(sdl: &str) -> Self {
-        let (mut enums, mut objects) = (HashMap::new(), HashMap::new());
+        let (mut enums, mut objects, mut outputs) = (HashMap::new(), HashMap::new(), HashMap::new());
         for definition in parse_schema(sdl).expect("the schema's own description parses").definitions {
             let TypeSystemDefinition::Type(definition) = definition else { continue };
             let name = definition.node.name.node.to_string();
@@ -34,19 +47,31 @@ impl Inputs {
                     enums.insert(name, of.values.iter().map(|value| value.node.value.node.to_string()).collect());
                 }
                 TypeKind::InputObject(of) => {
-                    objects.insert(name, fields(of));
+                    objects.insert(name, inputs(of.fields));
+                }
+                TypeKind::Object(ObjectType { fields, .. }) | TypeKind::Interface(InterfaceType { fields, .. }) => {
+                    let output = |field: Positioned<FieldDefinition>| {
+                        let to = field.node.ty.node.to_string().trim_matches(['[', ']', '!']).to_owned();
+                        (field.node.name.node.to_string(), Output { arguments: inputs(field.node.arguments), to })
+                    };
+                    outputs.insert(name, fields.into_iter().map(output).collect());
                 }
                 _ => {}
             }
         }
-        Self { enums, objects }
+        Self { enums, objects, fields: outputs }
     }
 
-    /// Judges the variables of an operation.
+    /// Judges the variables of an operation: where they stand, and their values.
     ///
     /// # Errors
-    /// `bad_input`, naming the variable and the place within it.
-    pub(crate) fn check(&self, operation: &OperationDefinition, variables: &Variables) -> Result<(), QueryError> {
+    /// `bad_graphql` for a variable where another type is expected; `bad_input`, naming the variable and the place within it.
+    pub(crate) fn check(
+        &self,
+        (document, operation): (&ExecutableDocument, &OperationDefinition),
+        variables: &Variables,
+    ) -> Result<(), QueryError> {
+        self.places(document, operation)?;
         for definition in &operation.variable_definitions {
             let (name, of) = (&definition.node.name.node, &definition.node.var_type.node);
             match variables.get(name) {
@@ -100,12 +125,12 @@ impl Inputs {
     }
 }
 
-fn fields(of: InputObjectType) -> HashMap<String, Input> {
-    let field = |field: async_graphql::Positioned<async_graphql::parser::types::InputValueDefinition>| {
-        let input = Input { of: field.node.ty.node, has_default: field.node.default_value.is_some() };
-        (field.node.name.node.to_string(), input)
+fn inputs(of: Vec<Positioned<InputValueDefinition>>) -> HashMap<String, Input> {
+    let input = |input: Positioned<InputValueDefinition>| {
+        let of = Input { of: input.node.ty.node, has_default: input.node.default_value.is_some() };
+        (input.node.name.node.to_string(), of)
     };
-    of.fields.into_iter().map(field).collect()
+    of.into_iter().map(input).collect()
 }
 
 /// Judges a scalar. A type that is not there is told by validation.

@@ -267,7 +267,7 @@ async fn what_is_written_in_digits_is_exact() {
         ),
         ("SELECT 0.1 + 0.2 = 0.3 AS v".to_owned(), json!(true)),
         ("SELECT sum(latency_us) AS v FROM inferences WHERE latency_us > 2.5".to_owned(), json!(9)),
-        ("SELECT approx_percentile_cont(latency_us, 0.95) AS v FROM inferences".to_owned(), json!(3)),
+        ("SELECT approx_percentile_cont(latency_us, 0.95) AS v FROM inferences".to_owned(), json!(3.0)),
         ("SELECT CAST(avg(latency_us) * 1.5 AS BIGINT) AS v FROM inferences".to_owned(), json!(4)),
         ("SELECT round(CAST(2.5 AS DOUBLE) / 2, 1) AS v".to_owned(), json!(1.3)),
     ] {
@@ -275,4 +275,14 @@ async fn what_is_written_in_digits_is_exact() {
     }
     let too_long = format!("SELECT {}", "9".repeat(80));
     assert!(matches!(code_of(&world, &too_long).await, Code::BadSql), "{too_long}");
+}
+
+#[tokio::test]
+async fn a_function_that_refuses_its_arguments_says_why_in_its_own_words() {
+    let world = World::new(1).await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let error = session.collect("SELECT wei_to_token('x')").await.unwrap_err();
+    assert_eq!(error.message, "wei_to_token takes an amount in wei, a whole number; found Utf8.");
+    let error = session.collect("SELECT nothing FROM events").await.unwrap_err();
+    assert!(error.message.starts_with("No field named nothing"), "{}", error.message);
 }

@@ -20,7 +20,14 @@ async fn a_variable_that_does_not_fit_its_type_refuses_the_request_and_is_named(
         ("query($id: ID!) { __typename node(id: $id) { id } }", json!({"id": 1.5}), "`$id`"),
         ("query($n: Long!) { __typename epoch(number: $n) { root } }", json!({"n": "a"}), "`$n`"),
         ("query($n: Int) { inferences(first: $n) { totalCount } }", json!({"n": 2_147_483_648_u64}), "`$n`"),
-        ("query($n: String) { inferences(first: $n) { totalCount } }", json!({}), "expecting type"),
+        ("query($n: String) { inferences(first: $n) { totalCount } }", json!({}), "`$n` is String, and stands where Int"),
+        ("query($n: Long) { epoch(number: $n) { root } }", json!({"n": 1}), "`$n` is Long, and stands where Long! is expected"),
+        (
+            "query($s: String) { ...F } fragment F on Query { meta @skip(if: $s) { cut } }",
+            json!({}),
+            "where Boolean! is expected",
+        ),
+        ("query($a: [Wei]) { inferences(where: {fee: {in: $a}}) { totalCount } }", json!({}), "where [Wei!] is expected"),
         (by_where, json!({"w": {"fee": {"gt": 5}}}), "`$w.fee.gt`"),
         (by_where, json!({"w": {"fee": {"in": ["1", "x"]}}}), "`$w.fee.in[1]`"),
         (by_where, json!({"w": {"and": [{"node": {"eq": "0x12"}}]}}), "`$w.and[0].node.eq`"),
@@ -37,6 +44,9 @@ async fn a_variable_that_does_not_fit_its_type_refuses_the_request_and_is_named(
         assert!(answer.refused.is_some() && answer.body.get("data").is_none(), "{query}: {}", answer.body);
         assert!(matches!(error["extensions"]["code"].as_str(), Some("bad_input" | "bad_graphql")), "{error}");
         assert!(error["message"].as_str().unwrap().contains(named), "{query}: {error}");
+    }
+    for query in ["query($n: Long = 1) { epoch(number: $n) { root } }", "query($n: Long!) { epoch(number: $n) { root } }"] {
+        assert_eq!(data(&graphql, query, json!({"n": 1})).await, json!({"epoch": null}), "{query}");
     }
     // What fits, is null, left out or has a default is taken.
     for variables in [json!({}), json!({"w": null}), json!({"w": {"or": [], "fee": {"gt": "5", "in": "7"}, "node": null}})] {
@@ -151,7 +161,7 @@ async fn a_total_that_a_long_cannot_hold_is_an_error_of_its_field_alone() {
         "m",
         "dev",
         json!({"model_id": "m", "kind": "base", "weights_hash": hash,
-        "owner": "0x00000000000000000000000000000000000000a1"}),
+        "owner": "0x00000000000000000000000000000000000000a1", "parents": [], "datanets": []}),
     );
     world.add([model]).await;
     let ask = |field: &str| format!("{{ model(modelId: \"m\") {{ stats {{ {field} }} }} }}");
