@@ -17,6 +17,7 @@ mod store;
 pub(crate) use base::{BaseTables, cut_of, lake_rows};
 pub use blobs::hex;
 pub(crate) use cut_filter::CutBounds;
+pub(crate) use lake_table::LakeTable;
 pub(crate) use public::{CATALOG, Catalog, PublicTables, SCHEMA};
 pub(crate) use sources::Sources;
 pub(crate) use store::LakeOnly;

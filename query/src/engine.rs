@@ -58,6 +58,7 @@ pub struct Engine {
     settings: Settings,
     metrics: Metrics,
     admission: Admission,
+    lookup_admission: Admission,
     /// What all queries share: the lake's store and the footers of its files.
     shared: Arc<RuntimeEnv>,
     /// Functions and rules; without tables.
@@ -92,6 +93,7 @@ impl Engine {
             sources: Arc::new(Sources::new(lake, journal, certificates, &settings)),
             clock,
             admission: Admission::new(&settings, metrics.clone()),
+            lookup_admission: Admission::new(&settings, metrics.clone()),
             template: Arc::new(template(&settings, Arc::clone(&shared))),
             shared,
             threads: OnceLock::new(),
@@ -259,6 +261,11 @@ impl Engine {
 
     pub(crate) fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// As many places more, for lookups while all others are taken.
+    pub(crate) fn lookup_admission(&self) -> &Admission {
+        &self.lookup_admission
     }
 }
 

@@ -22,6 +22,7 @@ mod functions;
 mod guard;
 pub mod http;
 pub mod limits;
+mod lookup;
 pub mod metrics;
 pub mod openapi;
 mod params;

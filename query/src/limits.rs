@@ -118,13 +118,19 @@ impl Admission {
         self.place(None)
     }
 
+    /// A place, if one is free now.
+    pub(crate) fn try_admit(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(self.place(Some(permit)))
+    }
+
     /// A place, as soon as one is free.
     ///
     /// # Errors
     /// `busy` if too many wait already, or none was free before the deadline.
     pub async fn admit(&self, deadline: Option<Instant>) -> Result<Place, QueryError> {
-        if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Ok(self.place(Some(permit)));
+        if let Some(place) = self.try_admit() {
+            return Ok(place);
         }
         let _waiting = Waiting::enter(self)?;
         let permit = Arc::clone(&self.places).acquire_owned();

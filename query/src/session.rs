@@ -19,13 +19,13 @@ use tributary_schemas::ids::{Epoch, Partition, Seq};
 use crate::catalog::BaseTables;
 use crate::engine::Engine;
 use crate::error::QueryError;
-use crate::functions::{OUTPUT_BYTES_MAX, literal_bytes};
+use crate::functions::{Budget, OUTPUT_BYTES_MAX, literal_bytes};
 use crate::guard::{Stop, guard};
 use crate::limits::Limits;
 use crate::point::Point;
 use crate::running::{Running, Work};
 use crate::sql_text::SqlText;
-use crate::{params, readonly, statement};
+use crate::{lookup, params, readonly, statement};
 
 /// What a session is asked.
 enum Question<'q> {
@@ -97,16 +97,38 @@ impl Session {
     pub async fn run(&self, query: &str, params: Vec<Value>) -> Result<Running, QueryError> {
         let deadline = self.limits.deadline();
         let admission = self.engine.admission();
-        let place = match self.limits.time {
-            Some(_) => admission.admit(deadline).await?,
-            None => admission.unlimited(),
+        let mut threads = self.engine.threads()?;
+        let place = match (self.limits.time, admission.try_admit()) {
+            (None, _) => admission.unlimited(),
+            (Some(_), Some(place)) => place,
+            // All places are taken, perhaps for long.
+            (Some(_), None) if self.is_lookup(query, &params).await => {
+                threads = self.engine.lookup_threads()?;
+                self.engine.lookup_admission().admit(deadline).await?
+            }
+            (Some(_), None) => admission.admit(deadline).await?,
         };
         let (session, query) = (self.clone(), query.to_owned());
         let stop = Stop::default();
         let work =
             Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics().clone(), stop: stop.clone() };
         let start = async move { session.start(Question::Asked(&query, &params), &stop).await };
-        work.run(self.engine.threads()?.handle(), start).await
+        work.run(threads.handle(), start).await
+    }
+
+    /// Whether the question reads a few rows by their keys. One that is refused waits like the others to be told so.
+    async fn is_lookup(&self, query: &str, params: &[Value]) -> bool {
+        if !self.has_index() || query.len() > lookup::TEXT_BYTES_MAX {
+            return false;
+        }
+        let (session, query, params) = (self.clone(), query.to_owned(), params.to_vec());
+        let judge = async move {
+            let (state, _) = session.ready(&Stop::default());
+            let plan = session.plan(&state, &query, &params).await.ok()?;
+            Some(lookup::is_lookup(&state.optimize(&plan).ok()?))
+        };
+        let Ok(threads) = self.engine.lookup_threads() else { return false };
+        threads.spawn(judge).await.ok().flatten().unwrap_or(false)
     }
 
     /// The session with memory and disk that all its queries share, within the limits of one query.
@@ -186,18 +208,11 @@ impl Session {
 
     /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
     async fn start(&self, question: Question<'_>, stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
-        let mut state = self.state.clone();
-        let budget = self.limits.budget(stop);
-        state.config_mut().options_mut().extensions.insert(budget.clone());
+        let (mut state, budget) = self.ready(stop);
         if self.has_index() && matches!(&question, Question::Own(query) if query.is_lookup()) {
             // A few rows are not worth dividing.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
-        let options = Arc::clone(state.config_options());
-        let now = DateTime::from_timestamp_micros(self.engine.now().micros());
-        let props = state.execution_props_mut();
-        props.mark_start_execution(options);
-        props.query_execution_start_time = now;
         let plan = match question {
             Question::Asked(query, params) => self.plan(&state, query, params).await?,
             Question::Own(query) => query.plan(&state).await?,
@@ -212,6 +227,19 @@ impl Session {
         };
         let context = TaskContext::from(&state).with_runtime(runtime);
         Ok(execute_stream(physical, Arc::new(context))?)
+    }
+
+    /// What a query is planned with, and what the values of its functions may take, constants too.
+    fn ready(&self, stop: &Stop) -> (SessionState, Budget) {
+        let mut state = self.state.clone();
+        let budget = self.limits.budget(stop);
+        state.config_mut().options_mut().extensions.insert(budget.clone());
+        let options = Arc::clone(state.config_options());
+        let now = DateTime::from_timestamp_micros(self.engine.now().micros());
+        let props = state.execution_props_mut();
+        props.mark_start_execution(options);
+        props.query_execution_start_time = now;
+        (state, budget)
     }
 
     async fn plan(&self, state: &SessionState, query: &str, params: &[Value]) -> Result<LogicalPlan, QueryError> {

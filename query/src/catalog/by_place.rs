@@ -106,6 +106,11 @@ impl Wanted {
         self.places.is_empty()
     }
 
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
     /// The test of rows as an expression.
     pub(crate) fn test(&self) -> Expr {
         place_test::among(Arc::clone(&self.places))

@@ -36,6 +36,9 @@ use super::seam::Seam;
 use super::selection::rows_of;
 use super::store::LakeOnly;
 
+/// A lookup reads at most so many events of a table.
+const LOOKUP_EVENTS_MAX: usize = 1_024;
+
 /// Which rows of a table a query sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RowTest {
@@ -105,6 +108,12 @@ impl LakeTable {
     /// The same, standing for a view.
     pub(crate) fn with_definition(self, sql: &str) -> Self {
         Self { definition: Some(sql.to_owned()), ..self }
+    }
+
+    /// Whether the conditions ask for certain keys, with few rows.
+    pub(crate) fn reads_by_key(&self, conditions: &[Expr]) -> bool {
+        let wanted = self.by_place.as_ref().and_then(|index| index.wanted(conditions));
+        wanted.is_some_and(|wanted| wanted.len() <= LOOKUP_EVENTS_MAX)
     }
 
     /// Reads the files' columns.

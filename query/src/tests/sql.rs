@@ -286,3 +286,47 @@ async fn a_function_that_refuses_its_arguments_says_why_in_its_own_words() {
     let error = session.collect("SELECT nothing FROM events").await.unwrap_err();
     assert!(error.message.starts_with("No field named nothing"), "{}", error.message);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lookup_does_not_wait_behind_queries_that_have_taken_all_places() {
+    let settings = Settings { queries_max: 2, threads: 2, query_timeout: Duration::from_secs(20), ..Settings::default() };
+    let world = World::with(2, settings).await;
+    world.add((0..9).map(|i| inference(&format!("i{i}"), "dev", "7"))).await;
+    // The index is there.
+    world.ask("SELECT * FROM inferences WHERE inference_id = 'i1'").await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let endless =
+        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b WHERE a.value + b.value = -1";
+    let mut runaway = Vec::new();
+    for _ in 0..2 {
+        let session = session.clone();
+        runaway.push(tokio::spawn(async move { session.collect(endless).await }));
+    }
+    while world.engine.metrics().running.get() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let began = std::time::Instant::now();
+    for sql in [
+        "SELECT fee FROM inferences WHERE inference_id = 'i1'",
+        "SELECT sum(fee) FROM effective_inferences WHERE inference_id IN ('i1', 'i2') GROUP BY model_id ORDER BY 1 LIMIT 5",
+        "SELECT a.fee FROM inferences a JOIN events e ON e.key = a.inference_id WHERE a.inference_id = 'i1' AND e.key = 'i1'",
+    ] {
+        assert_eq!(objects(&session.collect(sql).await.unwrap()).len(), 1, "{sql}");
+    }
+    let took = began.elapsed();
+    // What reads more, makes rows of its own or multiplies them waits for its turn.
+    for sql in [
+        "SELECT fee FROM inferences",
+        "SELECT 1",
+        "SELECT fee FROM inferences WHERE inference_id = 'i1' UNION ALL SELECT count(*) FROM generate_series(1, 10)",
+        "SELECT a.fee FROM inferences a, inferences b, inferences c WHERE a.inference_id = 'i1' AND b.inference_id = 'i1' AND c.inference_id = 'i1'",
+        "SELECT fee FROM inferences WHERE inference_id = 'i1' OR fee > 3",
+        "SELECT unnest(parents) FROM inferences WHERE inference_id = 'i1'",
+    ] {
+        let waited = tokio::time::timeout(Duration::from_millis(300), session.collect(sql)).await;
+        assert!(waited.is_err(), "{sql}");
+    }
+    assert_eq!(world.engine.metrics().running.get(), 2, "nothing has ended meanwhile");
+    assert!(took < Duration::from_secs(10), "lookups took {took:?}");
+    runaway.iter().for_each(tokio::task::JoinHandle::abort);
+}
