@@ -27,9 +27,14 @@ async fn a_variable_that_does_not_fit_its_type_refuses_the_request_and_is_named(
             json!({}),
             "where Boolean! is expected",
         ),
-        ("query($a: [Wei]) { inferences(where: {fee: {in: $a}}) { totalCount } }", json!({}), "where [Wei!] is expected"),
+        (
+            "query($a: [Hash]) { inferences(where: {outputHash: {in: $a}}) { totalCount } }",
+            json!({}),
+            "where [Hash!] is expected",
+        ),
+        ("query($a: [Wei!]) { inferences(where: {fee: {in: $a}}) { totalCount } }", json!({}), "WeiFilter has no field `in`"),
         (by_where, json!({"w": {"fee": {"gt": 5}}}), "`$w.fee.gt`"),
-        (by_where, json!({"w": {"fee": {"in": ["1", "x"]}}}), "`$w.fee.in[1]`"),
+        (by_where, json!({"w": {"outputHash": {"in": [format!("0x{}", "ab".repeat(32)), "x"]}}}), "`$w.outputHash.in[1]`"),
         (by_where, json!({"w": {"and": [{"node": {"eq": "0x12"}}]}}), "`$w.and[0].node.eq`"),
         (by_where, json!({"w": {"feee": {"eq": "1"}}}), "no field `feee`"),
         (by_where, json!({"w": 3}), "`$w` is no object"),
@@ -49,7 +54,9 @@ async fn a_variable_that_does_not_fit_its_type_refuses_the_request_and_is_named(
         assert_eq!(data(&graphql, query, json!({"n": 1})).await, json!({"epoch": null}), "{query}");
     }
     // What fits, is null, left out or has a default is taken.
-    for variables in [json!({}), json!({"w": null}), json!({"w": {"or": [], "fee": {"gt": "5", "in": "7"}, "node": null}})] {
+    for variables in
+        [json!({}), json!({"w": null}), json!({"w": {"or": [], "fee": {"gt": "5"}, "modelId": {"in": "m"}, "node": null}})]
+    {
         data(&graphql, by_where, variables).await;
     }
     let with_default = "query($id: ID! = \"x\") { node(id: $id) { id } }";

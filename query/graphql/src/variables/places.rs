@@ -85,9 +85,10 @@ impl<'a> Walk<'a> {
             (Value::List(items), BaseType::List(of)) => items.iter().try_for_each(|item| self.value(item, of, false)),
             (Value::Object(given), BaseType::Named(name)) => {
                 let Some(fields) = self.inputs.objects.get(name.as_str()) else { return Ok(()) };
-                let field = |(name, value): (&Name, &Value)| match fields.get(name.as_str()) {
+                let field = |(field, value): (&Name, &Value)| match fields.get(field.as_str()) {
                     Some(field) => self.value(value, &field.of, field.has_default),
-                    None => Ok(()),
+                    // Validation does not see a field whose variable has no value.
+                    None => Err(QueryError::new(Code::BadGraphql, format!("{name} has no field `{field}`"))),
                 };
                 given.iter().try_for_each(field)
             }
