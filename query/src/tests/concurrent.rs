@@ -1,12 +1,15 @@
 //! One cut per query, while rows are being added.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::TryStreamExt;
 use serde_json::Value;
 
 use super::fixture::{World, attribution, inference, objects};
+
+/// So often queries must see rows added.
+const MOVES: u64 = 4;
 
 /// Every round adds inferences and their attributions with two entries each. At any cut the tables must agree with each other
 /// and with the headers of the journal.
@@ -14,23 +17,27 @@ use super::fixture::{World, attribution, inference, objects};
 async fn all_tables_of_a_query_are_of_one_cut_during_indexing() {
     let world = Arc::new(World::new(4).await);
     let done = Arc::new(AtomicBool::new(false));
+    let moved = Arc::new(AtomicU64::new(0));
     let writer = tokio::spawn({
-        let (world, done) = (Arc::clone(&world), Arc::clone(&done));
+        let (world, done, moved) = (Arc::clone(&world), Arc::clone(&done), Arc::clone(&moved));
         async move {
-            for round in 0..25 {
+            let mut round = 0;
+            // Until the queries have seen the cut move, however slow they are.
+            while round < 25 || (moved.load(Ordering::Acquire) < MOVES && round < 1_000) {
                 let events = (0..8).flat_map(|n| {
                     let id = format!("{round}-{n}");
                     [inference(&id, "dev", "5"), attribution(&format!("a-{id}"), &id, "dev", &[("c1", 1), ("c2", 2)])]
                 });
                 world.add(events).await;
+                round += 1;
             }
             done.store(true, Ordering::Release);
+            round
         }
     });
     let sql = "SELECT (SELECT count(*) FROM events) AS events, (SELECT count(*) FROM inferences) AS inferences, \
                (SELECT count(*) FROM attributions) AS entries, (SELECT CAST(coalesce(sum(events), 0) AS BIGINT) FROM batches) AS sealed, \
                (SELECT count(DISTINCT inference_id) FROM attributions) AS attributed";
-    let mut cuts = 0;
     let mut last = 0;
     while !done.load(Ordering::Acquire) {
         let row = world.ask(sql).await.remove(0);
@@ -39,13 +46,13 @@ async fn all_tables_of_a_query_are_of_one_cut_during_indexing() {
         assert_eq!(n("entries"), 2 * n("attributed"), "{row}");
         assert_eq!(n("inferences") + n("attributed"), n("events"), "{row}");
         assert!(n("events") >= last, "{row} after {last}");
-        cuts += u64::from(n("events") > last);
+        moved.fetch_add(u64::from(n("events") > last), Ordering::AcqRel);
         last = n("events");
     }
-    writer.await.unwrap();
-    assert!(cuts > 3, "the cut moved {cuts} times");
+    let rounds = writer.await.unwrap();
+    assert!(moved.load(Ordering::Acquire) >= MOVES, "the cut moved {moved:?} times in {rounds} rounds");
     let end: Value = world.ask("SELECT count(*) AS n FROM effective_attributions").await.remove(0);
-    assert_eq!(end["n"], 25 * 8 * 2);
+    assert_eq!(end["n"], rounds * 8 * 2);
 }
 
 /// What a session saw it sees to its end, whatever is sealed and indexed meanwhile: also rows that were fresh when it began.
