@@ -1,0 +1,258 @@
+//! Appends: records on their way to the brokers, and who waits for them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Message};
+use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tributary_schemas::ids::Partition;
+
+use super::settings::{MESSAGE_BYTES_MAX, Settings};
+use super::watermarks::Watermarks;
+use crate::error::LogError;
+use crate::metrics::Metrics;
+use crate::record::Record;
+
+/// The bytes on their way are counted in units of this size.
+const UNIT_BYTES: usize = 1024;
+/// Records that the client holds at most, whatever their size.
+const RECORDS_MAX: usize = 1_000_000;
+
+/// Sends records, and knows when they are durable.
+pub(super) struct Appender {
+    settings: Settings,
+    config: ClientConfig,
+    live: RwLock<Arc<Live>>,
+    room: Arc<Semaphore>,
+    units: usize,
+    shared: Arc<Shared>,
+}
+
+/// A producer. After a fatal error another takes its place.
+struct Live {
+    producer: ThreadedProducer<Context>,
+    is_broken: Arc<AtomicBool>,
+}
+
+struct Shared {
+    watermarks: Arc<Watermarks>,
+    metrics: Metrics,
+    /// Why the last record that was answered failed; `None` after one that did not.
+    trouble: Mutex<Option<String>>,
+}
+
+/// One append: how many of its records are not answered yet.
+struct Pending {
+    left: AtomicUsize,
+    error: Mutex<Option<LogError>>,
+    done: Mutex<Option<oneshot::Sender<Result<(), LogError>>>>,
+    /// Room that is free again once all are answered.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Pending {
+    fn fail(&self, error: LogError) {
+        let mut first = self.error.lock();
+        // That a record can never be taken weighs more than that one was not taken now.
+        if first.is_none() || matches!(error, LogError::Reject { .. }) {
+            *first = Some(error);
+        }
+    }
+
+    fn answered(&self, records: usize) {
+        if self.left.fetch_sub(records, Ordering::AcqRel) == records
+            && let Some(done) = self.done.lock().take()
+        {
+            let error = self.error.lock().take();
+            // Whoever appended may have gone.
+            let _ = done.send(error.map_or(Ok(()), Err));
+        }
+    }
+}
+
+impl Appender {
+    /// # Errors
+    /// [`LogError::Reject`] for settings that make no client.
+    pub(super) fn new(settings: Settings, watermarks: Arc<Watermarks>, metrics: Metrics) -> Result<Self, LogError> {
+        let mut config = settings.client("ingest");
+        let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("compression.type", settings.compression.as_str())
+            .set("linger.ms", millis(settings.linger))
+            .set("batch.size", (MESSAGE_BYTES_MAX).to_string())
+            .set("batch.num.messages", "10000")
+            .set("message.timeout.ms", millis(settings.delivery_timeout))
+            .set("request.timeout.ms", millis(settings.delivery_timeout / 2))
+            .set("retry.backoff.ms", "50")
+            .set("retry.backoff.max.ms", "1000")
+            .set("queue.buffering.max.messages", RECORDS_MAX.to_string())
+            .set("queue.buffering.max.kbytes", (settings.append_bytes_max * 2 / 1024).to_string());
+        let shared = Arc::new(Shared { watermarks, metrics, trouble: Mutex::default() });
+        let live = Live::new(&config, &shared)?;
+        let units = settings.append_bytes_max.div_ceil(UNIT_BYTES);
+        let room = Arc::new(Semaphore::new(units));
+        Ok(Self { settings, config, live: RwLock::new(Arc::new(live)), room, units, shared })
+    }
+
+    /// Sends records, placed already, and returns when all are durable.
+    pub(super) async fn append(&self, records: Vec<(Partition, Record)>, bytes: usize) -> Result<(), LogError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let max = self.settings.append_bytes_max;
+        if bytes > max {
+            return Err(LogError::Reject { reason: format!("an append of {bytes} bytes; at most {max} are taken at once") });
+        }
+        let room = self.room(bytes, records.len()).await?;
+        let (done, answer) = oneshot::channel();
+        let pending = Arc::new(Pending {
+            left: AtomicUsize::new(records.len()),
+            error: Mutex::default(),
+            done: Mutex::new(Some(done)),
+            _room: room,
+        });
+        let live = self.live()?;
+        self.send(&live, &records, &pending);
+        drop(live);
+        drop(pending);
+        let answered = answer.await.unwrap_or(Err(LogError::Closed));
+        match &answered {
+            Ok(()) => {
+                self.shared.metrics.records.inc_by(records.len() as u64);
+                self.shared.metrics.bytes.inc_by(bytes as u64);
+            }
+            Err(_) => {
+                self.shared.metrics.append_errors.inc();
+            }
+        }
+        answered
+    }
+
+    /// Why an append would probably fail now.
+    pub(super) fn trouble(&self) -> Option<LogError> {
+        self.shared.trouble.lock().clone().map(|reason| LogError::Retry { reason })
+    }
+
+    /// Waits until what is on its way is answered, for at most the time that a delivery may take.
+    pub(super) fn flush(&self) {
+        let live = Arc::clone(&self.live.read());
+        if let Err(error) = live.producer.flush(self.settings.delivery_timeout) {
+            tracing::warn!(%error, "not all records were acknowledged before the end");
+        }
+    }
+
+    async fn room(&self, bytes: usize, records: usize) -> Result<OwnedSemaphorePermit, LogError> {
+        // The client keeps about a hundred bytes for each record.
+        let units = (bytes + records * 128).div_ceil(UNIT_BYTES).clamp(1, self.units);
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(units);
+        match tokio::time::timeout(self.settings.room_wait, room).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(_)) => Err(LogError::Closed),
+            Err(_) => {
+                self.shared.metrics.append_errors.inc();
+                let why = self.shared.trouble.lock().clone().unwrap_or_else(|| "Kafka is slower than what comes in".to_owned());
+                Err(LogError::Retry { reason: format!("{} bytes wait already: {why}", self.settings.append_bytes_max) })
+            }
+        }
+    }
+
+    /// The producer, or another in its place if it is broken for good.
+    fn live(&self) -> Result<Arc<Live>, LogError> {
+        let live = Arc::clone(&self.live.read());
+        if !live.is_broken.load(Ordering::Acquire) {
+            return Ok(live);
+        }
+        let mut slot = self.live.write();
+        if slot.is_broken.load(Ordering::Acquire) {
+            *slot = Arc::new(Live::new(&self.config, &self.shared)?);
+            self.shared.metrics.reopens.inc();
+        }
+        Ok(Arc::clone(&slot))
+    }
+
+    fn send(&self, live: &Live, records: &[(Partition, Record)], pending: &Arc<Pending>) {
+        for (n, (partition, record)) in records.iter().enumerate() {
+            let message = BaseRecord::with_opaque_to(&self.settings.topic, Arc::clone(pending))
+                .partition(i32::try_from(partition.index()).expect("a partition count fits"))
+                .key(record.key.as_ref())
+                .payload(record.value.as_ref());
+            if let Err((error, _)) = live.producer.send(message) {
+                pending.fail(self.shared.failed(&error));
+                pending.answered(records.len() - n);
+                return;
+            }
+        }
+    }
+}
+
+impl Live {
+    fn new(config: &ClientConfig, shared: &Arc<Shared>) -> Result<Self, LogError> {
+        let is_broken = Arc::new(AtomicBool::new(false));
+        let context = Context { shared: Arc::clone(shared), is_broken: Arc::clone(&is_broken) };
+        let producer = config.create_with_context(context).map_err(|error| LogError::Reject { reason: error.to_string() })?;
+        Ok(Self { producer, is_broken })
+    }
+}
+
+impl Shared {
+    fn failed(&self, error: &KafkaError) -> LogError {
+        let code = error.rdkafka_error_code();
+        let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        if matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord)) {
+            return LogError::Reject { reason };
+        }
+        *self.trouble.lock() = Some(reason.clone());
+        LogError::Retry { reason }
+    }
+}
+
+/// Takes the brokers' answers.
+struct Context {
+    shared: Arc<Shared>,
+    is_broken: Arc<AtomicBool>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.is_broken.store(true, Ordering::Release);
+            tracing::error!(%reason, "the producer is broken and is replaced");
+        } else {
+            tracing::warn!(%error, %reason, "Kafka");
+        }
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = Arc<Pending>;
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, pending: Arc<Pending>) {
+        match delivery {
+            Ok(message) => {
+                self.shared.watermarks.recorded(message.partition(), message.offset());
+                if let Some(ended) = self.shared.trouble.lock().take() {
+                    tracing::info!(%ended, "Kafka takes records again");
+                }
+            }
+            Err((error, _)) => {
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+                    self.is_broken.store(true, Ordering::Release);
+                }
+                pending.fail(self.shared.failed(error));
+            }
+        }
+        pending.answered(1);
+    }
+}
+
+/// An error of a question to the brokers.
+pub(super) fn unanswered<T>(result: KafkaResult<T>) -> Result<T, LogError> {
+    result.map_err(|error| LogError::Retry { reason: error.to_string() })
+}
