@@ -41,7 +41,7 @@ fn keep_set(set: &mut SelectionSet, added: &mut bool) {
         return;
     }
     let place = set.items[0].pos;
-    set.items.push(Positioned::new(Selection::Field(Positioned::new(kept_field(place), place)), place));
+    set.items.push(own_field(KEPT, "__typename", place));
     *added = true;
 }
 
@@ -55,14 +55,16 @@ fn keep_below(set: &mut SelectionSet, added: &mut bool) {
     }
 }
 
-fn kept_field(place: Pos) -> Field {
-    Field {
-        alias: Some(Positioned::new(Name::new(KEPT), place)),
-        name: Positioned::new(Name::new("__typename"), place),
+/// A field that no client wrote, under a name of ours.
+pub(crate) fn own_field(alias: &str, name: &str, place: Pos) -> Positioned<Selection> {
+    let field = Field {
+        alias: Some(Positioned::new(Name::new(alias), place)),
+        name: Positioned::new(Name::new(name), place),
         arguments: Vec::new(),
         directives: Vec::new(),
         selection_set: Positioned::new(SelectionSet::default(), place),
-    }
+    };
+    Positioned::new(Selection::Field(Positioned::new(field, place)), place)
 }
 
 /// Takes the field out of an answer.

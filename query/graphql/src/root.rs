@@ -10,6 +10,8 @@ use async_graphql::parser::types::{DocumentOperations, ExecutableDocument, Field
 use async_graphql::{Name, Positioned};
 use serde_json::Value;
 
+use super::document::operation;
+use super::kept::own_field;
 use tributary_query::error::{Code, QueryError};
 
 /// The type of the root.
@@ -24,7 +26,7 @@ const CURSOR: &str = "__tributaryCursor";
 pub(crate) fn settle(document: &mut ExecutableDocument, name: Option<&str>) -> Result<(), QueryError> {
     let mut inlined = HashSet::new();
     let mut fields = Vec::new();
-    collect(document, &operation(document, name).ok_or_else(none)?.selection_set.node, &mut inlined, &mut fields)?;
+    collect(document, &operation(document, name)?.selection_set.node, &mut inlined, &mut fields)?;
     let mut fields = fields.into_iter();
     let mut only = fields.next().ok_or_else(none)?;
     for more in fields {
@@ -36,7 +38,7 @@ pub(crate) fn settle(document: &mut ExecutableDocument, name: Option<&str>) -> R
         only.node.selection_set.node.items.extend(more.node.selection_set.node.items);
     }
     if only.node.name.node == "events" && !only.node.selection_set.node.items.is_empty() {
-        only.node.selection_set.node.items.push(cursor(&only));
+        only.node.selection_set.node.items.push(own_field(CURSOR, "cursor", only.pos));
     }
     let place = only.pos;
     operation_mut(document, name).ok_or_else(none)?.selection_set.node.items =
@@ -51,13 +53,6 @@ pub(crate) fn take_cursor(data: &mut Value) -> Option<String> {
     match event.remove(CURSOR)? {
         Value::String(cursor) => Some(cursor),
         _ => None,
-    }
-}
-
-fn operation<'d>(document: &'d ExecutableDocument, name: Option<&str>) -> Option<&'d OperationDefinition> {
-    match &document.operations {
-        DocumentOperations::Single(only) => Some(&only.node),
-        DocumentOperations::Multiple(all) => name.map_or_else(|| all.values().next(), |name| all.get(name)).map(|of| &of.node),
     }
 }
 
@@ -120,18 +115,6 @@ fn have_same_arguments(one: &Field, other: &Field) -> bool {
         all
     };
     arguments(one) == arguments(other)
-}
-
-fn cursor(field: &Positioned<Field>) -> Positioned<Selection> {
-    let place = field.pos;
-    let cursor = Field {
-        alias: Some(Positioned::new(Name::new(CURSOR), place)),
-        name: Positioned::new(Name::new("cursor"), place),
-        arguments: Vec::new(),
-        directives: Vec::new(),
-        selection_set: Positioned::new(SelectionSet::default(), place),
-    };
-    Positioned::new(Selection::Field(Positioned::new(cursor, place)), place)
 }
 
 /// Takes out the fragments that were put in place and are used nowhere else.

@@ -89,14 +89,15 @@ impl Graphql {
     /// An interface over the engine.
     pub fn new(engine: Arc<Engine>, settings: Settings) -> Arc<Self> {
         let schema = schema();
+        let sdl = schema.sdl();
         let metrics = engine.metrics().clone();
         let batches = Batches::new(Arc::clone(engine.journal()), settings.batches_cache_max);
         Arc::new(Self {
             batches: Arc::new(batches),
             closing: watch::Sender::new(false),
             metrics: Metrics::default(),
-            shape: Shape::of(&schema.sdl()),
-            inputs: Inputs::of(&schema.sdl()),
+            shape: Shape::of(&sdl),
+            inputs: Inputs::of(&sdl),
             schema,
             admission: Admission::with(settings.requests_max, settings.requests_waiting_max, metrics),
             subscribers: Arc::new(Semaphore::new(settings.subscribers_max.min(Semaphore::MAX_PERMITS))),
