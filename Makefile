@@ -26,11 +26,12 @@ lint: setup ## Check format and lints
 test: lint build ## Run every test
 	@TRIBUTARY_BIN=$(BIN) scripts/test
 
-bench: build ## Measure against DuckDB on this machine (SHORT=1: check that the bench works)
+bench: build ## Measure beside DuckDB and Kafka's own client (SHORT=1: check that the bench works)
 	@TRIBUTARY_BIN=$(BIN) SHORT=$(SHORT) scripts/bench
 
-soak: build ## Run the long form of the fault tests
+soak: build ## Run the long form of the fault tests, then ten minutes of load through Kafka
 	@TRIBUTARY_BIN=$(BIN) TRIBUTARY_E2E=long scripts/test e2e
+	@TRIBUTARY_BIN=$(BIN) scripts/bench --only soak --soak 600
 
 fmt: ## Format the code
 	cargo fmt --all

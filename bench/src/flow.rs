@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use crate::Outcome;
 use crate::input::Input;
-use crate::server::{self, Server};
+use crate::process;
+use crate::server::Server;
 
 /// How long the stages may take to catch up after the last acknowledgement.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
@@ -148,7 +149,7 @@ pub async fn settle(server: &Server, bin: &Path) -> Outcome<Settle> {
             output = &mut ended => break output?,
             () = tokio::time::sleep(LOOK_EVERY) => {
                 // Between its end and its reaping a process has no memory any more.
-                peak_memory_bytes = peak_memory_bytes.max(server::peak_memory(pid).unwrap_or(0));
+                peak_memory_bytes = peak_memory_bytes.max(process::peak_memory(pid).unwrap_or(0));
             }
         }
     };

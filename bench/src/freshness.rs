@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::Outcome;
+use crate::percentile::p50_and_p99;
 use crate::server::Server;
 
 /// The pause between two probes.
@@ -52,9 +53,8 @@ pub async fn measure(server: &Server, probes: u32, source: &str) -> Outcome<Fres
             return Err(format!("{} accepted events are not in SQL after {PATIENCE:?}", waiting.len()).into());
         }
     }
-    seconds.sort_by(f64::total_cmp);
-    let at = |percent: usize| seconds[(seconds.len() - 1) * percent / 100];
-    Ok(Freshness { probes: seconds.len(), p50_seconds: at(50), p99_seconds: at(99) })
+    let (p50_seconds, p99_seconds) = p50_and_p99(&mut seconds);
+    Ok(Freshness { probes: seconds.len(), p50_seconds, p99_seconds })
 }
 
 /// A single event, as a line of NDJSON.

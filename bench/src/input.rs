@@ -25,28 +25,60 @@ struct Identity<'a> {
     id: std::borrow::Cow<'a, str>,
 }
 
-impl Input {
-    /// Reads the three epochs and repeats them once for each number of `rounds`, with ids that follow from the number.
-    pub fn load(flywheel: &Path, rounds: Range<u32>) -> Outcome<Self> {
-        let mut recorded = Vec::new();
+/// The three epochs as they were recorded.
+pub struct Recording {
+    /// NDJSON.
+    text: Vec<u8>,
+    /// Whether a line is the first of its event, line by line.
+    is_first: Vec<bool>,
+}
+
+impl Recording {
+    /// Reads them.
+    pub fn read(flywheel: &Path) -> Outcome<Self> {
+        let mut text = Vec::new();
         for epoch in 1..=3 {
             let path = flywheel.join(format!("epoch-{epoch}.ndjson.zst"));
             let file = std::fs::File::open(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-            recorded.extend(zstd::decode_all(file)?);
+            text.extend(zstd::decode_all(file)?);
         }
-        let mut lines = Vec::new();
-        let repeated = rounds.len() as u64;
-        for round in rounds {
-            for line in recorded.split_inclusive(|b| *b == b'\n') {
-                let mut line = line.to_vec();
-                rewrite_ids(&mut line, round);
-                lines.push(line);
-            }
+        Self::of(text)
+    }
+
+    /// A recording of these lines.
+    pub fn of(text: Vec<u8>) -> Outcome<Self> {
+        let is_first = are_first(&text)?;
+        if is_first.is_empty() {
+            return Err("the recording is empty".into());
         }
+        Ok(Self { text, is_first })
+    }
+
+    /// The lines with ids that follow from the number of the round; of each, whether it is the first of its event.
+    pub fn round(&self, round: u32) -> impl Iterator<Item = (Vec<u8>, bool)> {
+        let lines = self.text.split_inclusive(|b| *b == b'\n').zip(self.is_first.iter().copied());
+        lines.map(move |(line, is_first)| {
+            let mut line = line.to_vec();
+            rewrite_ids(&mut line, round);
+            (line, is_first)
+        })
+    }
+}
+
+fn are_first(text: &[u8]) -> Outcome<Vec<bool>> {
+    let mut seen = HashSet::new();
+    let lines = text.split_inclusive(|b| *b == b'\n');
+    lines.map(|line| Outcome::Ok(seen.insert(serde_json::from_slice::<Identity<'_>>(line)?))).collect()
+}
+
+impl Input {
+    /// Reads the three epochs and repeats them once for each number of `rounds`, with ids that follow from the number.
+    pub fn load(flywheel: &Path, rounds: Range<u32>) -> Outcome<Self> {
+        let recording = Recording::read(flywheel)?;
+        let (lines, is_first): (Vec<Vec<u8>>, Vec<bool>) = rounds.flat_map(|round| recording.round(round)).unzip();
         let bytes = lines.iter().map(|l| l.len() as u64).sum();
-        let recorded = recorded.split(|b| *b == b'\n').filter(|line| !line.is_empty());
-        let identities = recorded.map(serde_json::from_slice).collect::<Result<HashSet<Identity<'_>>, _>>()?;
-        Ok(Self { lines, bytes, distinct: identities.len() as u64 * repeated })
+        let distinct = is_first.into_iter().filter(|first| *first).count() as u64;
+        Ok(Self { lines, bytes, distinct })
     }
 
     /// The lines as requests of at most `events` lines.

@@ -1,11 +1,15 @@
 //! Figures for this machine: the flow from the door to the tables, with the sender on the same machine, and DuckDB turning
-//! the same NDJSON into typed Parquet beside it.
+//! the same NDJSON into typed Parquet beside it; the way through Kafka, and Kafka's own client beside it.
 
+mod door;
 mod duckdb;
 mod faces;
 mod flow;
 mod freshness;
 mod input;
+mod kafka;
+mod percentile;
+mod process;
 mod report;
 mod server;
 
@@ -44,9 +48,9 @@ struct Arguments {
     /// Events of one request.
     #[arg(long, default_value_t = 1_000)]
     request_events: usize,
-    /// What is measured; absent: everything.
-    #[arg(long, value_enum)]
-    only: Option<Part>,
+    /// What is measured, separated by commas; absent: everything but the soak, and Kafka only if brokers are named.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// How often the flywheel is sent before GraphQL and SQL are measured.
     #[arg(long, default_value_t = 36)]
     faces_rounds: u32,
@@ -59,6 +63,8 @@ struct Arguments {
     /// Runs of each analyst query.
     #[arg(long, default_value_t = 3)]
     runs: u32,
+    #[command(flatten)]
+    kafka: kafka::Options,
     /// A Python with the package duckdb; absent: no comparison.
     #[arg(long)]
     python: Option<PathBuf>,
@@ -85,28 +91,49 @@ enum Part {
     Flow,
     /// GraphQL and SQL.
     Faces,
+    /// From the door through Kafka to the journal.
+    Kafka,
+    /// The same for a long time, and its memory.
+    Soak,
+}
+
+impl Arguments {
+    fn wants(&self, part: Part) -> bool {
+        match part {
+            _ if !self.only.is_empty() => self.only.contains(&part),
+            Part::Flow | Part::Faces => true,
+            Part::Kafka => self.kafka.kafka.is_some(),
+            Part::Soak => false,
+        }
+    }
 }
 
 async fn run(arguments: &Arguments) -> Outcome<()> {
-    let is_wanted = |part| arguments.only.is_none_or(|only| only == part);
-    let stages = if is_wanted(Part::Flow) { Some(stages(arguments).await?) } else { None };
-    let size = faces::Size {
-        rounds: arguments.faces_rounds,
-        requests: arguments.requests,
-        live_events: arguments.live_events,
-        runs: arguments.runs,
-    };
-    let faces = if is_wanted(Part::Faces) {
-        Some(faces::measure(&arguments.bin, &arguments.flywheel, arguments.python.as_deref(), size).await?)
-    } else {
-        None
-    };
-    let report = report::Report { stages, faces };
+    let Arguments { bin, flywheel, .. } = arguments;
+    let mut report = report::Report::default();
+    if arguments.wants(Part::Flow) {
+        report.stages = Some(stages(arguments).await?);
+    }
+    if arguments.wants(Part::Faces) {
+        let size = faces::Size {
+            rounds: arguments.faces_rounds,
+            requests: arguments.requests,
+            live_events: arguments.live_events,
+            runs: arguments.runs,
+        };
+        report.faces = Some(faces::measure(bin, flywheel, arguments.python.as_deref(), size).await?);
+    }
+    if arguments.wants(Part::Kafka) {
+        report.kafka = Some(kafka::measure(bin, flywheel, &arguments.kafka).await?);
+    }
+    if arguments.wants(Part::Soak) {
+        report.soak = Some(kafka::soak(bin, flywheel, &arguments.kafka).await?);
+    }
     print!("{report}");
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)?)?;
     }
-    Ok(())
+    report.soak.map_or(Ok(()), |soak| soak.check())
 }
 
 async fn stages(arguments: &Arguments) -> Outcome<report::Stages> {

@@ -8,14 +8,19 @@ use crate::duckdb::Duckdb;
 use crate::faces::Faces;
 use crate::flow::{Flow, Settle};
 use crate::freshness::Freshness;
+use crate::kafka::{Kafka, Memory, Passage, REQUEST_EVENTS, Soak, Throughput};
 
 /// Everything measured in one run.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 pub struct Report {
     /// From the door to the tables.
     pub stages: Option<Stages>,
     /// GraphQL and SQL.
     pub faces: Option<Faces>,
+    /// The way through Kafka.
+    pub kafka: Option<Kafka>,
+    /// The same for a long time.
+    pub soak: Option<Soak>,
 }
 
 impl fmt::Display for Report {
@@ -26,6 +31,12 @@ impl fmt::Display for Report {
         }
         if let Some(faces) = &self.faces {
             faces.fmt(f)?;
+        }
+        if let Some(kafka) = &self.kafka {
+            kafka.fmt(f)?;
+        }
+        if let Some(soak) = &self.soak {
+            soak.fmt(f)?;
         }
         Ok(())
     }
@@ -110,6 +121,64 @@ impl fmt::Display for Faces {
             writeln!(f, "| ten analyst queries in sum | {ours:.2} s, DuckDB {peer} {theirs:.2} s, ratio {:.2} |", ours / theirs)?;
         }
         writeln!(f, "| peak memory of the server | {:.0} MiB |", mebibytes(self.peak_memory_bytes))
+    }
+}
+
+impl fmt::Display for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replication, passage, produce, consume, sweep } = self;
+        writeln!(f, "| Kafka: copies of each record, partitions | {replication}, {} |", passage.partitions)?;
+        for (what, raw) in [("produce", produce), ("consume", consume)] {
+            let Throughput { records, bytes, seconds, cpu_seconds } = raw;
+            let (records, megabytes) = (*records as f64, *bytes as f64 / 1e6);
+            let (rate, megabytes, cpu) = (records / seconds, megabytes / seconds, cpu_seconds * 1e6 / records);
+            writeln!(f, "| raw {what} | {rate:.0} records/s, {megabytes:.1} MB/s, {cpu:.1} µs CPU per record |")?;
+        }
+        passage.fmt(f)?;
+        let (door, seal) = (passage.flood.per_second(), passage.sealing.per_second());
+        writeln!(f, "| HTTP → Kafka as a ratio of raw produce | {:.2} |", door / produce.per_second())?;
+        writeln!(f, "| Kafka → journal as a ratio of raw consume | {:.2} |", seal / consume.per_second())?;
+        for other in sweep {
+            let (door, seal) = (other.flood.per_second(), other.sealing.per_second());
+            let p99 = other.pace.p99_seconds * 1e3;
+            write!(f, "| partitions: {}; HTTP → Kafka, p99 at half of it, Kafka → journal | ", other.partitions)?;
+            writeln!(f, "{door:.0} events/s, {p99:.0} ms, {seal:.0} events/s |")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Passage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { flood, pace, sealing, .. } = self;
+        let (rate, events) = (flood.per_second(), flood.sent.events as f64);
+        let megabytes = flood.sent.bytes as f64 / 1e6 / flood.seconds;
+        writeln!(f, "| HTTP → Kafka, acknowledged | {rate:.0} events/s, {megabytes:.1} MB/s of JSON |")?;
+        let (sent, repeated) = (flood.sent.events, flood.sent.repeated);
+        writeln!(f, "| events, of them distinct, requests repeated | {sent}, {}, {repeated} |", flood.sent.distinct)?;
+        writeln!(f, "| ingest CPU per event | {:.1} µs |", flood.cpu_seconds * 1e6 / events)?;
+        let (rate, requests) = (pace.events_per_second, pace.sent.requests);
+        let (p50, p99) = (pace.p50_seconds * 1e3, pace.p99_seconds * 1e3);
+        write!(f, "| HTTP → Kafka at {rate:.0} events/s ({requests} requests of {REQUEST_EVENTS}) | ")?;
+        writeln!(f, "p50 {p50:.1} ms, p99 {p99:.1} ms |")?;
+        let (rate, records) = (sealing.per_second(), sealing.records as f64);
+        writeln!(f, "| Kafka → journal on one core | {rate:.0} events/s, {} distinct sealed |", sealing.distinct)?;
+        writeln!(f, "| sealer CPU per event | {:.1} µs |", sealing.cpu_seconds * 1e6 / records)
+    }
+}
+
+impl fmt::Display for Soak {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seconds, sent, ingest, seal } = self;
+        let rate = sent.events as f64 / *seconds as f64;
+        writeln!(f, "| soak of {seconds} s | {rate:.0} events/s, {} distinct sealed |", sent.distinct)?;
+        for (role, memory) in [("ingest", ingest), ("seal", seal)] {
+            let Memory { start, end, max } = memory;
+            let [start, end, max] = [start, end, max].map(|bytes| mebibytes(*bytes));
+            write!(f, "| memory of {role} after the first minute, at the end, at most | ")?;
+            writeln!(f, "{start:.0} MiB, {end:.0} MiB, {max:.0} MiB |")?;
+        }
+        Ok(())
     }
 }
 

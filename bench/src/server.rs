@@ -8,10 +8,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
-use crate::Outcome;
-
-/// The unit of CPU times in /proc: fixed at 100 for user space on Linux.
-const TICKS_PER_SECOND: f64 = 100.0;
+use crate::{Outcome, door, process};
 
 /// A running server.
 pub struct Server {
@@ -79,20 +76,7 @@ impl Server {
 
     /// Posts NDJSON; fails if anything was refused. Returns how often it had to be repeated.
     pub async fn post(&self, body: bytes::Bytes) -> Outcome<u32> {
-        for repeated in 0..1_000 {
-            let request = self.client.post(self.route("/v1/events")).header("content-type", "application/x-ndjson");
-            let response = request.body(body.clone()).send().await?;
-            if response.status().as_u16() == 503 {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-            let answer: serde_json::Value = response.json().await?;
-            return match answer["rejected"].as_array().map(Vec::len) {
-                Some(0) => Ok(repeated),
-                _ => Err(format!("the door refused: {answer:.400}").into()),
-            };
-        }
-        Err("the door answered 503 a thousand times".into())
+        Ok(door::post(&self.client, &self.url, body).await?.repeated)
     }
 
     /// Runs a query.
@@ -112,32 +96,20 @@ impl Server {
 
     /// The most memory the server held at once, in bytes.
     pub fn peak_memory(&self) -> Outcome<u64> {
-        peak_memory(self.child.id().ok_or("the server ended")?)
+        process::peak_memory(self.pid()?)
     }
 
     /// CPU seconds of the server so far, user and system.
     pub fn cpu_seconds(&self) -> Outcome<f64> {
-        let pid = self.child.id().ok_or("the server ended")?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().ok_or("no stat")?.split_whitespace().collect();
-        let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / TICKS_PER_SECOND)
+        process::cpu_seconds(self.pid()?)
     }
 
     /// Ends the server.
-    pub async fn stop(mut self) -> Outcome<()> {
-        if let Some(pid) = self.child.id().and_then(|p| i32::try_from(p).ok()).and_then(rustix::process::Pid::from_raw) {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
-        tokio::time::timeout(Duration::from_secs(20), self.child.wait()).await??;
-        Ok(())
+    pub async fn stop(self) -> Outcome<()> {
+        process::end(self.child).await
     }
-}
 
-/// The most memory that the process held at once, in bytes.
-pub fn peak_memory(pid: u32) -> Outcome<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|l| l.starts_with("VmHWM:")).ok_or("no VmHWM")?;
-    let kib: u64 = line.split_whitespace().nth(1).ok_or("no VmHWM")?.parse()?;
-    Ok(kib * 1024)
+    fn pid(&self) -> Outcome<u32> {
+        Ok(self.child.id().ok_or("the server ended")?)
+    }
 }

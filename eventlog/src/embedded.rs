@@ -31,7 +31,7 @@ use self::writer::{Append, Request, Writer};
 use crate::EventLog;
 use crate::error::LogError;
 use crate::metrics::Metrics;
-use crate::record::{Bounds, LoggedRecord, Record};
+use crate::record::{Bounds, LoggedRecord, Record, place};
 use crate::settings::Settings;
 
 /// The queue's bytes are counted in units of this size.
@@ -125,24 +125,6 @@ impl EmbeddedLog {
         let _ = ended.await;
     }
 
-    fn place(&self, records: Vec<Record>) -> Result<(Vec<(Partition, Record)>, usize), LogError> {
-        let mut bytes = 0_usize;
-        let mut placed = Vec::with_capacity(records.len());
-        for record in records {
-            if record.key.len() > Record::KEY_BYTES_MAX || record.value.len() > Record::VALUE_BYTES_MAX {
-                let (key, value) = (record.key.len(), record.value.len());
-                return Err(LogError::Reject { reason: format!("a record has {key} bytes of key and {value} of value") });
-            }
-            bytes += record.bytes();
-            placed.push((self.shared.partitions.partition_of(&record.key), record));
-        }
-        let max = self.shared.settings.append_bytes_max;
-        if bytes > max {
-            return Err(LogError::Reject { reason: format!("an append has {bytes} bytes, more than {max}") });
-        }
-        Ok((placed, bytes))
-    }
-
     /// Has released records deleted once there are enough of them to be worth it.
     fn reclaim_if_worth_it(&self, partition: Partition, earliest: Offset) {
         let asked = &self.reclaim_asked[partition.index()];
@@ -171,7 +153,7 @@ impl EventLog for EmbeddedLog {
         if records.is_empty() {
             return Ok(());
         }
-        let (records, bytes) = self.place(records)?;
+        let (records, bytes) = place(records, self.shared.partitions, self.shared.settings.append_bytes_max)?;
         let units = u32::try_from(bytes.div_ceil(QUEUE_UNIT_BYTES).clamp(1, self.queue_units)).unwrap_or(u32::MAX);
         let permit = Arc::clone(&self.queue_bytes).acquire_many_owned(units).await.map_err(|_| LogError::Closed)?;
         let (answer, answered) = oneshot::channel();

@@ -47,6 +47,12 @@ pub enum LogError {
         /// What the log held at that moment.
         bounds: Bounds,
     },
+    /// Compare the log with what was read before, then go on: something happened to it, and what follows may not follow.
+    #[error("reading partition {partition} of the event log was interrupted: what follows may be another log")]
+    Interrupted {
+        /// The partition that was read.
+        partition: Partition,
+    },
     /// Stop: what is stored is not what was written.
     #[error("the event log is damaged: {reason}")]
     Corrupt {
@@ -61,7 +67,7 @@ pub enum LogError {
 impl LogError {
     /// Every code, listed in docs/errors.md.
     pub const CODES: &[&str] =
-        &["log_not_available", "log_refused", "log_in_use", "log_out_of_range", "log_damaged", "log_closed"];
+        &["log_not_available", "log_refused", "log_in_use", "log_out_of_range", "log_interrupted", "log_damaged", "log_closed"];
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -70,6 +76,7 @@ impl LogError {
             Self::Reject { .. } | Self::Exists { .. } => "log_refused",
             Self::InUse { .. } => "log_in_use",
             Self::OutOfRange { .. } => "log_out_of_range",
+            Self::Interrupted { .. } => "log_interrupted",
             Self::Corrupt { .. } => "log_damaged",
             Self::Closed => "log_closed",
         }

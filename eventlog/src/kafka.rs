@@ -8,13 +8,18 @@
 //! [`Settings::read_ahead_bytes`] twice.
 
 mod appender;
+mod disturbances;
 mod group;
 mod reader;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod topic;
 mod watermarks;
+mod window;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
@@ -22,13 +27,13 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 use self::appender::Appender;
 pub use self::group::Member;
 use self::reader::Reader;
-pub use self::settings::{Compression, Mechanism, Sasl, Security, Settings, Tls};
-pub use self::topic::{Finding, TopicPlan, check, create};
+pub use self::settings::{Compression, OAuth, Password, Sasl, Security, Settings, Tls};
+pub use self::topic::{Finding, TopicPlan, check, check_when_known, create};
 use self::watermarks::Watermarks;
 use crate::EventLog;
 use crate::error::LogError;
 use crate::metrics::Metrics;
-use crate::record::{Bounds, LoggedRecord, Record};
+use crate::record::{Bounds, LoggedRecord, Record, place};
 
 /// The log on Kafka.
 pub struct KafkaLog {
@@ -36,6 +41,9 @@ pub struct KafkaLog {
     appender: Arc<Appender>,
     reader: Reader,
     metrics: Metrics,
+    settings: Settings,
+    /// Whether the topic was seen to be the deployment's.
+    is_checked: AtomicBool,
 }
 
 impl KafkaLog {
@@ -45,16 +53,44 @@ impl KafkaLog {
     /// [`LogError::Reject`] when the topic does not exist or has another number of partitions, and for settings that make no
     /// client; [`LogError::Retry`] when no broker answers.
     pub async fn open(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, LogError> {
-        let asked = settings.clone();
-        let found = tokio::task::spawn_blocking(move || topic::partitions_of(&asked)).await.map_err(|_| LogError::Closed)??;
-        if found != partitions.get() as usize {
-            let reason = format!("topic {} has {found} partitions; the deployment has {}", settings.topic, partitions.get());
-            return Err(LogError::Reject { reason });
-        }
+        let log = Self::connect(settings, partitions)?;
+        log.check_topic().await?;
+        Ok(log)
+    }
+
+    /// A log that takes no record before [`Self::check_topic`] has succeeded. Brokers need not be there yet.
+    ///
+    /// # Errors
+    /// [`LogError::Reject`] for settings that make no client.
+    pub fn connect(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, LogError> {
         let (metrics, watermarks) = (Metrics::default(), Arc::new(Watermarks::new(partitions)));
         let appender = Arc::new(Appender::new(settings.clone(), Arc::clone(&watermarks), metrics.clone())?);
-        let reader = Reader::new(settings, partitions, watermarks)?;
-        Ok(Arc::new(Self { partitions, appender, reader, metrics }))
+        let reader = Reader::new(settings.clone(), partitions, watermarks, metrics.clone())?;
+        let is_checked = AtomicBool::new(false);
+        Ok(Arc::new(Self { partitions, appender, reader, metrics, settings, is_checked }))
+    }
+
+    /// Compares the topic with the deployment.
+    ///
+    /// # Errors
+    /// [`LogError::Reject`] when it does not exist or has another number of partitions; [`LogError::Retry`] when no broker
+    /// answers.
+    pub async fn check_topic(&self) -> Result<(), LogError> {
+        let asked = self.settings.clone();
+        let found = tokio::task::spawn_blocking(move || topic::partitions_of(&asked)).await.map_err(|_| LogError::Closed)??;
+        let (topic, born) = (&self.settings.topic, self.partitions.get());
+        if found != born as usize {
+            return Err(LogError::Reject { reason: format!("topic {topic} has {found} partitions; the deployment has {born}") });
+        }
+        self.is_checked.store(true, Ordering::Release);
+        Ok(())
+    }
+
+    fn check_ready(&self) -> Result<(), LogError> {
+        if self.is_checked.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err(LogError::Retry { reason: format!("no broker has told yet what topic {} is like", self.settings.topic) })
     }
 
     /// The log's counters.
@@ -85,7 +121,8 @@ impl EventLog for KafkaLog {
     }
 
     async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
-        let (placed, bytes) = place(records, self.partitions)?;
+        self.check_ready()?;
+        let (placed, bytes) = place(records, self.partitions, self.appender.bytes_max())?;
         self.appender.append(placed, bytes).await
     }
 
@@ -106,6 +143,9 @@ impl EventLog for KafkaLog {
 
     async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
         self.known(partition)?;
+        if self.reader.reaches(partition, before) {
+            return Ok(());
+        }
         let bounds = self.reader.bounds(partition).await?;
         if before > bounds.next {
             return Err(LogError::OutOfRange { partition, offset: before, bounds });
@@ -114,18 +154,6 @@ impl EventLog for KafkaLog {
     }
 
     fn trouble(&self) -> Option<LogError> {
-        self.appender.trouble()
+        self.check_ready().err().or_else(|| self.appender.trouble())
     }
-}
-
-/// Each record with its partition, and their bytes.
-fn place(records: Vec<Record>, partitions: PartitionCount) -> Result<(Vec<(Partition, Record)>, usize), LogError> {
-    let mut bytes = 0_usize;
-    let mut placed = Vec::with_capacity(records.len());
-    for record in records {
-        record.check()?;
-        bytes += record.bytes();
-        placed.push((partitions.partition_of(&record.key), record));
-    }
-    Ok((placed, bytes))
 }

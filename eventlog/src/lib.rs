@@ -11,9 +11,11 @@ pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod folder;
+pub mod kafka;
 pub mod metrics;
 pub mod record;
 pub mod settings;
+pub mod share;
 
 use std::sync::Arc;
 
@@ -22,9 +24,11 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 pub use embedded::EmbeddedLog;
 pub use error::LogError;
+pub use kafka::KafkaLog;
 pub use metrics::Metrics;
 pub use record::{Bounds, LoggedRecord, Record};
 pub use settings::Settings;
+pub use share::{Alone, Share};
 
 /// A partitioned log of records. Every backend passes [`conformance::run`].
 #[async_trait]
@@ -55,14 +59,16 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`LogError::OutOfRange`] when `from` lies before the earliest or after the next offset; [`LogError::Corrupt`] when
-    /// a record between those is missing or damaged; [`LogError::Retry`], [`LogError::Closed`].
+    /// a record between those is missing or damaged; [`LogError::Interrupted`] when this read was to go on where another
+    /// ended, but the log may have been replaced in between; [`LogError::Retry`], [`LogError::Closed`].
     async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError>;
 
     /// Returns once the partition's next offset is greater than `offset`, that is, once the record at `offset` can be read.
     /// Cancel safe.
     ///
     /// # Errors
-    /// [`LogError::Reject`] for a partition that the log does not have, and [`LogError::Closed`].
+    /// [`LogError::Reject`] for a partition that the log does not have, [`LogError::Interrupted`] as for a read, and
+    /// [`LogError::Closed`].
     async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError>;
 
     /// Says that the records before `before` are sealed and synced, and may be forgotten. The last record before it is

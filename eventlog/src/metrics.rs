@@ -18,6 +18,10 @@ pub struct Metrics {
     pub append_errors: Counter,
     /// Attempts to reopen the storage after it failed.
     pub reopens: Counter,
+    /// Times that what is read may have been replaced by another log, and was compared again.
+    pub disturbances: Counter,
+    /// Changes of the partitions that this process takes its share of.
+    pub rebalances: Counter,
     /// Seconds from the start of a commit until it is durable.
     pub sync_seconds: Histogram,
     /// Records held and not yet released, over all partitions.
@@ -32,6 +36,8 @@ impl Default for Metrics {
             commits: Counter::default(),
             append_errors: Counter::default(),
             reopens: Counter::default(),
+            disturbances: Counter::default(),
+            rebalances: Counter::default(),
             // 50 µs to 1.6 s.
             sync_seconds: Histogram::new(exponential_buckets(0.000_05, 2.0, 16)),
             backlog_records: Gauge::default(),
@@ -48,6 +54,8 @@ impl Metrics {
         log.register("commits", "Commits, one write and one sync each", self.commits.clone());
         log.register("append_errors", "Appends answered with an error", self.append_errors.clone());
         log.register("reopens", "Attempts to reopen the storage after it failed", self.reopens.clone());
+        log.register("disturbances", "Times that reading was compared again", self.disturbances.clone());
+        log.register("rebalances", "Changes of the share of partitions", self.rebalances.clone());
         log.register_with_unit("sync", "Time of one durable commit", Unit::Seconds, self.sync_seconds.clone());
         log.register("backlog_records", "Records not yet released", self.backlog_records.clone());
     }

@@ -1,8 +1,10 @@
 //! Records: what is appended, and what is read back.
 
 use bytes::Bytes;
-use tributary_schemas::ids::Offset;
+use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 use tributary_schemas::units::{Hash, keccak256};
+
+use crate::error::LogError;
 
 /// A record to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,31 @@ impl Record {
     pub fn bytes(&self) -> usize {
         self.key.len() + self.value.len()
     }
+}
+
+/// The records of one append, each with the partition of its key, and their bytes.
+///
+/// # Errors
+/// [`LogError::Reject`] for a record that no log takes, and for more than `bytes_max` together.
+pub(crate) fn place(
+    records: Vec<Record>,
+    partitions: PartitionCount,
+    bytes_max: usize,
+) -> Result<(Vec<(Partition, Record)>, usize), LogError> {
+    let reject = |reason: String| Err(LogError::Reject { reason });
+    let mut bytes = 0_usize;
+    let mut placed = Vec::with_capacity(records.len());
+    for record in records {
+        if record.key.len() > Record::KEY_BYTES_MAX || record.value.len() > Record::VALUE_BYTES_MAX {
+            return reject(format!("a record has {} bytes of key and {} of value", record.key.len(), record.value.len()));
+        }
+        bytes += record.bytes();
+        placed.push((partitions.partition_of(&record.key), record));
+    }
+    if bytes > bytes_max {
+        return reject(format!("an append has {bytes} bytes, more than {bytes_max}"));
+    }
+    Ok((placed, bytes))
 }
 
 /// A record as the log holds it.

@@ -56,12 +56,25 @@ impl SealedBatch {
     /// of the header.
     pub fn seal(contents: Contents) -> Result<Self, Damage> {
         let raw = frame(&contents.events)?;
-        let (codec, body) = compress(&raw);
+        Self::of(&contents, &raw, false)
+    }
+
+    /// Seals the record of a gap: no events, and this text as its body.
+    ///
+    /// # Errors
+    /// As [`Self::seal`].
+    pub(crate) fn seal_gap(contents: Contents, decision: &str) -> Result<Self, Damage> {
+        Self::of(&Contents { events: Vec::new(), ..contents }, &Bytes::copy_from_slice(decision.as_bytes()), true)
+    }
+
+    fn of(contents: &Contents, raw: &Bytes, gap: bool) -> Result<Self, Damage> {
+        let (codec, body) = compress(raw);
         let epoch = Timestamp::from_micros(0).expect("the Unix epoch lies between the years 0 and 9999");
         let (time_min, time_max) = if contents.events.is_empty() { (epoch, epoch) } else { contents.times };
         let previous = contents.previous.as_ref();
         let header = Header {
             codec,
+            gap,
             partition: contents.partition,
             deployment: contents.deployment,
             seq: previous.map_or(Seq::FIRST, |header| header.seq.next()),
@@ -112,11 +125,18 @@ impl SealedBatch {
     /// # Errors
     /// [`Damage`] if the body is not what the header says, which only a faulty sealer can bring about.
     pub fn events(&self) -> Result<Vec<Bytes>, Damage> {
-        let raw = match self.header.codec {
-            Codec::Verbatim => self.body(),
-            Codec::Zstd => decompress(&self.body(), self.header.raw_bytes)?,
-        };
-        unframe(raw, self.header.events)
+        if self.header.gap {
+            return Ok(Vec::new());
+        }
+        unframe(self.raw()?, self.header.events)
+    }
+
+    /// The body before compression.
+    pub(crate) fn raw(&self) -> Result<Bytes, Damage> {
+        match self.header.codec {
+            Codec::Verbatim => Ok(self.body()),
+            Codec::Zstd => decompress(&self.body(), self.header.raw_bytes),
+        }
     }
 
     /// Checks that the events have the root that the header says.

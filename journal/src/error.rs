@@ -70,7 +70,7 @@ impl JournalError {
         let place = format!("event log of partition {partition}");
         match error {
             LogError::Closed => Self::Closed,
-            LogError::Retry { .. } => Self::retry(place, error),
+            LogError::Retry { .. } | LogError::Interrupted { .. } => Self::retry(place, error),
             LogError::Reject { .. } | LogError::Exists { .. } | LogError::InUse { .. } => {
                 Self::Refused(format!("{place}: {error}"))
             }
@@ -133,6 +133,20 @@ pub enum Damage {
     /// The events do not have the Merkle root in the header.
     #[error("the events do not have the Merkle root in the header")]
     Root,
+    /// The list of identities has another length than its header says.
+    #[error("the list of identities has {found} bytes, but the header says {expected}")]
+    IdsLength {
+        /// By the header.
+        expected: usize,
+        /// In the object.
+        found: usize,
+    },
+    /// The list of identities does not hash to the hash at its end.
+    #[error("the list of identities does not match its hash")]
+    IdsHash,
+    /// The body of a batch that records a gap is no decision.
+    #[error("the body does not hold the decision on a gap that the header says")]
+    Decision,
     /// The batch would not fit its size limit.
     #[error("its events have {0} bytes, more than a batch can hold")]
     TooLarge(usize),

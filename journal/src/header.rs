@@ -21,6 +21,8 @@ pub enum Codec {
 pub struct Header {
     /// How the body is stored.
     pub codec: Codec,
+    /// Whether it records a gap of the log instead of events: [`crate::gap::Decision`] is its body.
+    pub gap: bool,
     /// The partition it belongs to.
     pub partition: Partition,
     /// The deployment it belongs to.
@@ -29,7 +31,7 @@ pub struct Header {
     pub seq: Seq,
     /// The first offset of the log that it covers: `next_offset` of the batch before, 0 for the first.
     pub first_offset: Offset,
-    /// The offset after the last that it covers; greater than `first_offset`.
+    /// The offset after the last that it covers; greater than `first_offset`. After a gap: where the log goes on, anywhere.
     pub next_offset: Offset,
     /// How many events it holds; 0 when every record was a duplicate.
     pub events: u32,
@@ -43,7 +45,7 @@ pub struct Header {
     pub time_max: Timestamp,
     /// When it was sealed; never before the batch before it.
     pub sealed_at: Timestamp,
-    /// `LoggedRecord::hash` of the record at `next_offset − 1`.
+    /// `LoggedRecord::hash` of the record at `next_offset − 1`; zero after a gap if the log does not hold that record.
     pub last_record_hash: Hash,
     /// The Merkle root of its events; zero for an empty batch.
     pub root: Hash,
@@ -106,11 +108,11 @@ impl Header {
         let zero_epoch = self.time_min.micros() == 0 && self.time_max.micros() == 0;
         let covered = self.next_offset.get().saturating_sub(self.first_offset.get());
         let rules = [
-            (self.next_offset > self.first_offset, "next_offset"),
-            (u64::from(self.events) <= covered, "events"),
+            (self.gap || self.next_offset > self.first_offset, "next_offset"),
+            (self.events == 0 || (!self.gap && u64::from(self.events) <= covered), "events"),
             (self.raw_bytes <= BODY_BYTES_MAX, "raw_bytes"),
             (u64::from(self.raw_bytes) >= 4 * u64::from(self.events), "raw_bytes"),
-            ((self.events == 0) == (self.raw_bytes == 0), "raw_bytes"),
+            ((self.events == 0 && !self.gap) == (self.raw_bytes == 0), "raw_bytes"),
             (self.codec != Codec::Verbatim || self.body_bytes == self.raw_bytes, "body_bytes"),
             (self.codec != Codec::Zstd || self.body_bytes < self.raw_bytes, "body_bytes"),
             (self.time_min <= self.time_max, "time_min"),
@@ -125,7 +127,7 @@ impl Header {
     fn fields(&self) -> [u8; FIELDS_BYTES] {
         let mut to = Writer { bytes: [0; FIELDS_BYTES], at: 0 };
         to.put(MAGIC);
-        to.put(&[VERSION, u8::from(self.codec == Codec::Zstd), 0, 0]);
+        to.put(&[VERSION, u8::from(self.codec == Codec::Zstd), u8::from(self.gap), 0]);
         to.put(&self.partition.get().to_be_bytes());
         to.put(&self.deployment.0);
         to.put(&self.seq.get().to_be_bytes());
@@ -151,11 +153,17 @@ impl Header {
             [1] => Codec::Zstd,
             _ => return Err(Damage::Field("codec")),
         };
-        if from.take::<2>() != [0; 2] {
+        let gap = match from.take::<1>() {
+            [0] => false,
+            [1] => true,
+            _ => return Err(Damage::Field("gap")),
+        };
+        if from.take::<1>() != [0] {
             return Err(Damage::Field("reserved"));
         }
         Ok(Self {
             codec,
+            gap,
             partition: Partition::new(from.u32()).ok_or(Damage::Field("partition"))?,
             deployment: DeploymentId(from.take()),
             seq: Seq::new(from.u64()).ok_or(Damage::Field("seq"))?,

@@ -13,8 +13,10 @@
 mod background;
 pub mod batch;
 pub mod error;
+pub mod gap;
 pub mod genesis;
 pub mod header;
+pub mod idlist;
 pub mod merkle;
 pub mod metrics;
 pub mod placement;

@@ -50,6 +50,10 @@ pub struct Metrics {
     pub turn_retries: Family<PartitionLabel, Counter>,
     /// From the decision to seal until the batch is durable.
     pub seal_seconds: Family<PartitionLabel, Histogram, Seconds>,
+    /// Bringing the seen-index up to the head, when there was something to take in.
+    pub catch_up_seconds: Family<PartitionLabel, Histogram, Seconds>,
+    /// Lists of identities that could not be written; the batches hold the same.
+    pub ids_errors: Family<PartitionLabel, Counter>,
     /// Records in the log that no batch covers.
     pub lag: Family<PartitionLabel, Gauge>,
     /// The last sequence number known.
@@ -70,6 +74,8 @@ impl Default for Metrics {
             retries: Family::default(),
             turn_retries: Family::default(),
             seal_seconds: Family::new_with_constructor(Seconds),
+            catch_up_seconds: Family::new_with_constructor(Seconds),
+            ids_errors: Family::default(),
             lag: Family::default(),
             head: Family::default(),
             stopped: Family::default(),
@@ -90,6 +96,8 @@ impl Metrics {
         registry.register("put_retries", "Batches offered to the store again after an error", self.retries.clone());
         registry.register("turn_retries", "Turns of the sealer tried again after an error", self.turn_retries.clone());
         registry.register("seal_seconds", "From the decision to seal until durable", self.seal_seconds.clone());
+        registry.register("catch_up_seconds", "Bringing the seen-index up to the head", self.catch_up_seconds.clone());
+        registry.register("ids_errors", "Lists of identities that could not be written", self.ids_errors.clone());
         registry.register("lag_records", "Records in the log that no batch covers", self.lag.clone());
         registry.register("head_seq", "The last sequence number known", self.head.clone());
         registry.register("stopped", "1 while the partition stands still because of damage", self.stopped.clone());

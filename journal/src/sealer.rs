@@ -1,13 +1,12 @@
-//! The sealer: cuts the event log into batches. One task for each partition; no partition waits for another.
+//! The sealer: cuts the event log into batches. One task for each partition of its share; no partition waits for another.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
-use tributary_eventlog::EventLog;
+use tributary_eventlog::{EventLog, Share};
 use tributary_schemas::ids::{Clock, Offset, Partition, Seq};
 
 use crate::error::JournalError;
@@ -17,10 +16,15 @@ use crate::settings::Settings;
 use crate::store::Journal;
 
 mod candidate;
-mod gaps;
+mod crew;
+pub(crate) mod gaps;
 mod lane;
 
+use crew::Crew;
 use lane::{Lane, Turn};
+
+/// How long what is in hand may take to be sealed at the end; then the others wait no longer for the partitions.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Seals what the log holds. Clones share the work; a second sealer of the same journal, in this process or another, is
 /// safe: it loses or wins each batch as a whole.
@@ -40,6 +44,8 @@ struct Shared {
     metrics: Metrics,
     /// Why a partition does not get on, by partition.
     troubles: Mutex<Vec<Option<Trouble>>>,
+    /// The partitions of the share.
+    own: Mutex<BTreeSet<Partition>>,
 }
 
 #[derive(Clone)]
@@ -53,6 +59,8 @@ struct Trouble {
 pub struct PartitionState {
     /// Which partition.
     pub partition: Partition,
+    /// Whether it is sealed by this process now.
+    pub owned: bool,
     /// Its last batch, `None` before the first.
     pub sealed: Option<Seq>,
     /// The next offset of the log to seal: all before it are sealed, or dropped as duplicates.
@@ -76,27 +84,35 @@ impl Sealer {
         let metrics = journal.metrics().clone();
         let partitions: Vec<Partition> = journal.partitions().collect();
         let troubles = Mutex::new(vec![None; partitions.len()]);
-        let shared = Arc::new(Shared { journal, log, seen, clock, settings, metrics, troubles });
+        let own = Mutex::default();
+        let shared = Arc::new(Shared { journal, log, seen, clock, settings, metrics, troubles, own });
         let lanes =
             partitions.into_iter().map(|partition| tokio::sync::Mutex::new(Lane::new(shared.clone(), partition))).collect();
         Self { shared, lanes }
     }
 
-    /// Seals by size and age until shut down. A partition that meets damage stops there, which [`Self::state`] and the
-    /// metrics show; the others go on. Failures that can pass are tried again for ever, with a pause.
-    pub async fn run(&self, shutdown: CancellationToken) {
-        let run = |partition| {
-            let task = tokio::spawn(self.clone().run_partition(partition, shutdown.clone()));
-            async move { (partition, task.await) }
-        };
-        // In the order in which they end: one that breaks is noted at once, though the others live on.
-        let mut tasks: FuturesUnordered<_> = self.shared.journal.partitions().map(run).collect();
-        while let Some((partition, ended)) = tasks.next().await {
-            if let Err(error) = ended {
-                tracing::error!(%partition, %error, "the sealer's task ended early");
-                self.shared.note(partition, Some(&JournalError::Refused(format!("the sealer's task ended early: {error}"))));
+    /// Seals the partitions of the share by size and age until shut down, then seals what is in hand and leaves the share. A
+    /// partition that meets damage stands still, which [`Self::state`] and the metrics show, until another process has written
+    /// its next batch, such as an operator's; the others go on. Failures that can pass are tried again for ever, with a pause.
+    pub async fn run(&self, share: Arc<dyn Share>, shutdown: CancellationToken) {
+        let mut partitions = share.partitions();
+        let mut crew = Crew::new(self.clone(), Arc::clone(&share), shutdown.clone());
+        loop {
+            let wanted = partitions.borrow_and_update().clone();
+            crew.follow(wanted).await;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                changed = partitions.changed() => if changed.is_err() { break },
+                () = crew.watch() => {}
             }
         }
+        shutdown.cancelled().await;
+        if tokio::time::timeout(DRAIN_MAX, crew.end()).await.is_err() {
+            tracing::warn!("a partition was not sealed in time; whoever has it next reads again what was in hand");
+        }
+        share.leave().await;
+        self.shared.own.lock().clear();
     }
 
     /// Seals everything that lies in the log now, small batches too, then returns. Partitions with damage are named in the
@@ -111,11 +127,12 @@ impl Sealer {
 
     /// How far every partition is, without a request.
     pub fn state(&self) -> Vec<PartitionState> {
-        let troubles = self.shared.troubles.lock().clone();
+        let (troubles, own) = (self.shared.troubles.lock().clone(), self.shared.own.lock().clone());
         let of_partition = |(partition, trouble): (Partition, Option<Trouble>)| {
             let head = self.shared.journal.head(partition);
             PartitionState {
                 partition,
+                owned: own.contains(&partition),
                 sealed: head.as_ref().map(|header| header.seq),
                 next_offset: head.map_or(Offset::FIRST, |header| header.next_offset),
                 stopped: trouble.as_ref().is_some_and(|trouble| trouble.stopped),
@@ -147,28 +164,6 @@ impl Sealer {
         self.shared.note(partition, sealed.as_ref().err());
         sealed
     }
-
-    async fn run_partition(self, partition: Partition, shutdown: CancellationToken) {
-        while !shutdown.is_cancelled() {
-            let turn = self.lanes[partition.index()].lock().await.turn().await;
-            self.shared.note(partition, turn.as_ref().err());
-            let wait = match turn {
-                Ok(turn) => turn,
-                Err(error) if error.is_retry() => {
-                    self.shared.metrics.turn_retries.get_or_create(&PartitionLabel(partition)).inc();
-                    Turn::Rest(self.shared.retry_pause())
-                }
-                Err(error) => {
-                    tracing::error!(%partition, %error, "the partition is not sealed any further");
-                    return;
-                }
-            };
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                () = self.shared.rest(partition, wait) => {}
-            }
-        }
-    }
 }
 
 impl Shared {
@@ -189,7 +184,7 @@ impl Shared {
     /// How long to rest after a failure: between half of the longest pause and the whole, for partitions (and processes)
     /// that failed together must not ask the store again together.
     fn retry_pause(&self) -> Duration {
-        self.settings.retry_pause.mul_f64(rand::random_range(0.5..=1.0))
+        self.settings.jitter.between(self.settings.retry_pause / 2, self.settings.retry_pause)
     }
 
     fn note(&self, partition: Partition, error: Option<&JournalError>) {
@@ -201,7 +196,8 @@ impl Shared {
 
     fn age_left(&self, since: tributary_schemas::ids::Timestamp) -> Duration {
         let age = self.clock.now().micros().saturating_sub(since.micros());
-        self.settings.batch_age_max.saturating_sub(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
+        // A clock that was set back says nothing of the age any more.
+        u64::try_from(age).map_or(Duration::ZERO, |age| self.settings.batch_age_max.saturating_sub(Duration::from_micros(age)))
     }
 }
 

@@ -149,6 +149,12 @@ impl SeenIndex {
         }
         Ok(digests)
     }
+
+    /// The same entries for a process that starts again: who was writing has died with the one before.
+    #[cfg(test)]
+    pub(crate) fn reopened(&self) -> Self {
+        Self { db: self.db.clone(), horizons: self.horizons.clone(), turns: Arc::default() }
+    }
 }
 
 impl SeenWriter {

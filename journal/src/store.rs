@@ -1,7 +1,6 @@
 //! The journal on object storage: put-if-absent, read, tail.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -25,7 +24,8 @@ mod chain;
 mod discovery;
 mod headers;
 
-use birth::{found_genesis, read_genesis};
+use birth::found_genesis;
+pub use birth::read_genesis;
 use chain::{check_follows, check_link};
 use headers::HeaderCache;
 
@@ -399,8 +399,7 @@ async fn back_off(settings: &Settings, attempt: u32) {
     const DOUBLINGS_MAX: u32 = 4;
     let (least, most) = (*settings.put_backoff.start(), *settings.put_backoff.end());
     let most = most.saturating_mul(1 << attempt.saturating_sub(1).min(DOUBLINGS_MAX)).max(least);
-    let wait = if most > least { rand::random_range(least..=most) } else { Duration::ZERO.max(least) };
-    tokio::time::sleep(wait).await;
+    tokio::time::sleep(settings.jitter.between(least, most)).await;
 }
 
 #[cfg(test)]

@@ -1,152 +1,18 @@
 //! The configuration: one TOML file < environment (`TRIBUTARY__SECTION__KEY`) < flags. Unknown keys are errors that name
 //! the nearest key.
 
+mod kafka;
 mod keys;
+mod sections;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
+
+pub use sections::*;
 
 /// What every environment variable of the configuration starts with.
 pub const ENVIRONMENT_PREFIX: &str = "TRIBUTARY__";
-
-macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($(#[$field_doc:meta])* $field:ident: $type:ty = $default:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields, default)]
-        pub struct $name { $($(#[$field_doc])* pub $field: $type,)* }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $($field: $default,)* }
-            }
-        }
-    };
-}
-
-section! {
-    /// The effective configuration.
-    Config {
-        /// Where everything is kept.
-        data: Data = Data::default(),
-        /// The HTTP server.
-        http: Http = Http::default(),
-        /// The door.
-        ingest: Ingest = Ingest::default(),
-        /// Sealing batches.
-        seal: Seal = Seal::default(),
-        /// Data availability.
-        da: Availability = Availability::default(),
-        /// Materialising tables.
-        index: Index = Index::default(),
-        /// Answering queries.
-        query: Query = Query::default(),
-        /// Answering GraphQL.
-        graphql: Graphql = Graphql::default(),
-        /// Closing epochs.
-        settlement: Settlement = Settlement::default(),
-    }
-}
-section! {
-    /// `[data]`
-    Data {
-        /// The data directory of `dev`: `log`, `store`, `views`.
-        dir: PathBuf = PathBuf::from("./tributary-data"),
-        /// Partitions of a new deployment; an existing one keeps its own.
-        partitions: u32 = 4,
-    }
-}
-section! {
-    /// `[http]`
-    Http {
-        /// The port on the loopback interface; 0 takes a free one.
-        port: u16 = 8080,
-    }
-}
-section! {
-    /// `[ingest]`
-    Ingest {
-        /// The most bytes of requests held at once; beyond it the door answers 503.
-        in_flight_bytes_max: u64 = 128 << 20,
-        /// The most requests held at once.
-        in_flight_requests_max: u64 = 64,
-    }
-}
-section! {
-    /// `[seal]`
-    Seal {
-        /// The most event bytes of one batch.
-        batch_bytes_max: u64 = 900_000,
-        /// How long the first event of a batch waits at most, in milliseconds.
-        batch_age_ms: u64 = 1_000,
-    }
-}
-section! {
-    /// `[da]`
-    Availability {
-        /// The most bytes of one blob's payload.
-        blob_bytes_max: u64 = 1_015_777,
-        /// How long a sealed batch waits for its blob at most, in milliseconds.
-        blob_age_ms: u64 = 2_000,
-        /// Whether dispersal stands still.
-        paused: bool = false,
-    }
-}
-section! {
-    /// `[index]`
-    Index {
-        /// The most batch bytes of one indexing round.
-        round_bytes_max: u64 = 16 << 20,
-    }
-}
-section! {
-    /// `[query]`
-    Query {
-        /// How long one query may take, in milliseconds.
-        timeout_ms: u64 = 30_000,
-        /// The most memory of one query, in bytes.
-        memory_bytes_max: u64 = 256 << 20,
-        /// The most rows of one answer.
-        rows_max: u64 = 10_000_000,
-        /// The most queries that run at once.
-        queries_max: u64 = 8,
-        index_bytes_max: u64 = 512 << 20,
-    }
-}
-section! {
-    /// `[graphql]`
-    Graphql {
-        /// How long one request may take, in milliseconds.
-        timeout_ms: u64 = 30_000,
-        /// The most requests that run at once.
-        requests_max: u64 = 16,
-        /// The most values that one operation may ask for.
-        complexity_max: u64 = 200_000,
-        /// The most levels of fields of one operation.
-        depth_max: u64 = 32,
-        /// The most clients that follow subscriptions.
-        subscribers_max: u64 = 1_000,
-        /// How long a subscriber may take to accept one message, in milliseconds.
-        stall_ms: u64 = 10_000,
-        /// Origins whose pages may ask, separated by commas; `*` for all. `dev` takes its own pages only.
-        cors_origins: String = String::new(),
-    }
-}
-section! {
-    /// `[settlement]`
-    Settlement {
-        /// The address that receives the protocol's share. Required with `--config`.
-        treasury: Option<String> = None,
-        /// The largest fee of one inference in wei; absent: no ceiling.
-        max_fee: Option<String> = None,
-        /// The largest sum of fees of one epoch in wei; absent: no ceiling.
-        max_epoch_total: Option<String> = None,
-        /// How long `settle` waits for availability and indexing at most, in milliseconds.
-        wait_ms: u64 = 120_000,
-    }
-}
 
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -202,6 +68,16 @@ impl Config {
         Ok(config)
     }
 
+    /// The same with `***` in the place of every secret that is set, for showing.
+    pub fn redacted(mut self) -> Self {
+        for secret in [&mut self.kafka.sasl_password, &mut self.kafka.oauth_client_secret] {
+            if !secret.is_empty() {
+                "***".clone_into(secret);
+            }
+        }
+        self
+    }
+
     /// As TOML, ready to be a configuration file.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self).expect("a configuration is made of tables of scalars")
@@ -217,6 +93,12 @@ impl Config {
             ("ingest.in_flight_requests_max", self.ingest.in_flight_requests_max, 1, ANY),
             ("seal.batch_bytes_max", self.seal.batch_bytes_max, 1, tributary_journal::batch::BODY_BYTES_MAX.into()),
             ("seal.batch_age_ms", self.seal.batch_age_ms, 1, ANY),
+            ("kafka.replication", self.kafka.replication.into(), 1, 1000),
+            ("kafka.min_insync_replicas", self.kafka.min_insync_replicas.into(), 1, self.kafka.replication.into()),
+            ("kafka.retention_ms", self.kafka.retention_ms, 1, i64::MAX.unsigned_abs()),
+            ("kafka.session_timeout_ms", self.kafka.session_timeout_ms, 1, 3_600_000),
+            ("kafka.delivery_timeout_ms", self.kafka.delivery_timeout_ms, 100, 3_600_000),
+            ("kafka.append_bytes_max", self.kafka.append_bytes_max, REQUEST_BYTES_MAX as u64, 1 << 31),
             ("da.blob_bytes_max", self.da.blob_bytes_max, 1, tributary_da::settings::PAYLOAD_BYTES_LIMIT as u64),
             ("index.round_bytes_max", self.index.round_bytes_max, 1, ANY),
             ("query.timeout_ms", self.query.timeout_ms, 1, ANY),
@@ -239,7 +121,33 @@ impl Config {
                 return Err(ConfigError::Invalid(format!("`{key}` must be at most {most}, not {value}")));
             }
         }
+        self.http.address()?;
+        self.store.directory()?;
+        self.kafka.settings()?;
         self.settlement.parsed().map(|_| ())
+    }
+}
+
+impl Http {
+    /// The address to listen on.
+    pub fn address(&self) -> Result<std::net::IpAddr, ConfigError> {
+        let text = &self.listen;
+        text.parse().map_err(|_| ConfigError::Invalid(format!("`http.listen` must be an IP address, not `{text}`")))
+    }
+}
+
+impl Store {
+    /// The folder of the store; `None`: `store` in the data directory.
+    pub fn directory(&self) -> Result<Option<std::path::PathBuf>, ConfigError> {
+        let wrong = |why: &str| ConfigError::Invalid(format!("`store.url` {why}, not `{}`", self.url));
+        if self.url.is_empty() {
+            return Ok(None);
+        }
+        let url = url::Url::parse(&self.url).map_err(|_| wrong("must be a URL such as file:///srv/tributary/store"))?;
+        match url.scheme() {
+            "file" => url.to_file_path().map(Some).map_err(|()| wrong("must name a folder of this machine")),
+            _ => Err(wrong("must begin with file://")),
+        }
     }
 }
 
@@ -328,6 +236,15 @@ mod tests {
             ("[da]\nblob_bytes_max = 99999999\n", "da.blob_bytes_max"),
             ("[ingest]\nin_flight_bytes_max = 1\n", "ingest.in_flight_bytes_max"),
             ("[data]\npartitions = 5000\n", "data.partitions"),
+            ("[http]\nlisten = \"localhost\"\n", "http.listen"),
+            ("[store]\nurl = \"s3://bucket\"\n", "store.url"),
+            ("[store]\nurl = \"/folder\"\n", "store.url"),
+            ("[kafka]\ncompression = \"gzip\"\n", "kafka.compression"),
+            ("[kafka]\nmin_insync_replicas = 4\n", "kafka.min_insync_replicas"),
+            ("[kafka]\ntls_ca_file = \"ca.pem\"\n", "kafka.tls"),
+            ("[kafka]\nsasl_mechanism = \"gssapi\"\n", "kafka.sasl_mechanism"),
+            ("[kafka]\nsasl_mechanism = \"plain\"\nsasl_username = \"u\"\n", "kafka.sasl_password"),
+            ("[kafka]\nsasl_mechanism = \"oauthbearer\"\n", "kafka.oauth_token_url"),
             ("[settlement]\ntreasury = \"0x1\"\n", "settlement.treasury"),
             ("[settlement]\nmax_fee = \"-1\"\n", "settlement.max_fee"),
             ("http = 1\n", "http"),
@@ -336,6 +253,14 @@ mod tests {
             let error = load(text, &[]).unwrap_err().to_string();
             assert!(error.contains(key), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let text = "[kafka]\nsasl_mechanism = \"plain\"\nsasl_username = \"u\"\nsasl_password = \"hush\"\n";
+        let shown = load(text, &[("TRIBUTARY__KAFKA__OAUTH_CLIENT_SECRET", "hush")]).unwrap().redacted().to_toml();
+        assert!(!shown.contains("hush") && shown.matches("***").count() == 2, "{shown}");
+        assert!(!Config::default().redacted().to_toml().contains("***"), "what is not set is shown as not set");
     }
 
     #[test]

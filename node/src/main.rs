@@ -11,6 +11,7 @@ mod metrics;
 mod progress;
 mod remote;
 mod server;
+mod service;
 mod stages;
 mod status;
 mod wire;
@@ -23,9 +24,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// How long threads that work for nobody any more are waited for.
+const SHUTDOWN_MAX: std::time::Duration = std::time::Duration::from_millis(500);
+
 fn main() -> ExitCode {
     let arguments = <cli::Arguments as clap::Parser>::parse();
-    logging::init(arguments.verbose);
+    logging::init(arguments.verbosity());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -33,7 +37,10 @@ fn main() -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    match runtime.block_on(cli::run(arguments)) {
+    let ended = runtime.block_on(cli::run(arguments));
+    // Work that waits for a disk or a broker does not keep the process: it is written so that it can be cut off.
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell(&error.to_string());

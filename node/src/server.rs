@@ -1,6 +1,6 @@
-//! The HTTP server of `dev`: the door, the queries, the probes, on one port of the loopback interface.
+//! The HTTP servers: that of `dev` with the door, the queries and the probes on one port, and those of the services.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,36 +18,53 @@ use tributary_ingest::Door;
 use crate::exit::{Failure, Outcome};
 use crate::metrics;
 use crate::status::Sources;
+use crate::status::sealing::Sealing;
 use crate::wire::Record;
 
-/// What the node's own routes read.
+/// Says why the process is not ready, line by line; nothing while it is.
+pub type Unready = dyn Fn() -> Vec<String> + Send + Sync;
+
+/// What the probes read.
 #[derive(Clone)]
-struct Node {
-    sources: Sources,
+struct Probes {
+    unready: Arc<Unready>,
     registry: Arc<Registry>,
-    started: CancellationToken,
 }
 
-/// All routes behind the guard that keeps web pages out.
+/// All routes of `dev`, behind the guard that keeps web pages out.
 pub fn router(record: &Record, door: Arc<Door>, sources: Sources, registry: Registry, started: CancellationToken) -> Router {
-    let node = Node { sources, registry: Arc::new(registry), started };
-    let own = Router::new()
+    let own = Router::new().route("/v1/status", get(status)).with_state(sources.clone());
+    let unready = move || if started.is_cancelled() { standing(&sources) } else { vec!["starting".to_owned()] };
+    let own = own
+        .merge(probes(Arc::new(unready), registry))
+        .merge(tributary_ingest::http::router(door))
+        .merge(tributary_query::http::router(Arc::clone(&record.engine)))
+        .merge(tributary_graphql::router(Arc::clone(&record.graphql)));
+    closed(own, true)
+}
+
+/// The routes of a service: its own and the probes. A server on the loopback interface answers no web pages.
+pub fn service_router(own: Router, unready: Arc<Unready>, registry: Registry, address: IpAddr) -> Router {
+    closed(own.merge(probes(unready, registry)), address.is_loopback())
+}
+
+fn probes(unready: Arc<Unready>, registry: Registry) -> Router {
+    Router::new()
         .route("/livez", get(|| async { "live\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(prometheus))
-        .route("/v1/status", get(status))
-        .with_state(node);
-    own.merge(tributary_ingest::http::router(door))
-        .merge(tributary_query::http::router(Arc::clone(&record.engine)))
-        .merge(tributary_graphql::router(Arc::clone(&record.graphql)))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(axum::middleware::from_fn(tributary_ingest::guard::loopback_guard))
+        .with_state(Probes { unready, registry: Arc::new(registry) })
 }
 
-/// Binds the port on the loopback interface.
-pub async fn bind(port: u16) -> Result<TcpListener, Failure> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+/// Answers what there is no route for, and keeps web pages out if it is guarded.
+fn closed(router: Router, guarded: bool) -> Router {
+    let router = router.fallback(not_found).method_not_allowed_fallback(method_not_allowed);
+    if guarded { router.layer(axum::middleware::from_fn(tributary_ingest::guard::loopback_guard)) } else { router }
+}
+
+/// Binds the port.
+pub async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, Failure> {
+    let address = SocketAddr::from((address, port));
     TcpListener::bind(address).await.map_err(|e| {
         Failure::Failed(format!("{address} cannot be listened on: {e}; name another port with --port (0 takes a free one)"))
     })
@@ -77,29 +94,41 @@ fn undelayed(listener: TcpListener) -> impl Listener<Io = TcpStream, Addr = Sock
     })
 }
 
-async fn readyz(State(node): State<Node>) -> Response {
-    if !node.started.is_cancelled() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response();
-    }
-    let mut standing: Vec<String> =
-        node.sources.troubles().into_iter().filter(|t| t.stopped).map(|t| format!("stands still, {t}\n")).collect();
-    standing.extend(node.sources.log.trouble().map(|error| format!("takes no events: {error}\n")));
-    match standing.is_empty() {
+/// What of `dev` does not get on.
+fn standing(sources: &Sources) -> Vec<String> {
+    let stopped = sources.troubles().into_iter().filter(|trouble| trouble.stopped);
+    let mut standing: Vec<String> = stopped.map(|trouble| format!("stands still, {trouble}")).collect();
+    standing.extend(sources.log.trouble().map(|error| format!("takes no events: {error}")));
+    standing
+}
+
+async fn readyz(State(probes): State<Probes>) -> Response {
+    let unready = (probes.unready)();
+    match unready.is_empty() {
         true => "ready\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, standing.concat()).into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, unready.join("\n") + "\n").into_response(),
     }
 }
 
-async fn prometheus(State(node): State<Node>) -> Response {
-    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::render(&node.registry)).into_response()
+async fn prometheus(State(probes): State<Probes>) -> Response {
+    ([(header::CONTENT_TYPE, metrics::MEDIA_TYPE)], metrics::render(&probes.registry)).into_response()
 }
 
-async fn status(State(node): State<Node>) -> Response {
-    match node.sources.report().await {
+async fn status(State(sources): State<Sources>) -> Response {
+    answered(sources.report().await)
+}
+
+fn answered(report: Result<impl serde::Serialize, Failure>) -> Response {
+    match report {
         Ok(report) => axum::Json(report).into_response(),
         Err(error @ Failure::Difference(_)) => problem(StatusCode::INTERNAL_SERVER_ERROR, "corrupt", &error.to_string()),
         Err(error) => problem(StatusCode::SERVICE_UNAVAILABLE, "status_unavailable", &error.to_string()),
     }
+}
+
+/// `GET /v1/status` of a sealing service.
+pub async fn sealing_status(State(sealing): State<Sealing>) -> Response {
+    answered(sealing.report().await)
 }
 
 async fn not_found(uri: Uri) -> Response {
@@ -131,7 +160,7 @@ mod tests {
 
     #[tokio::test]
     async fn connections_send_what_they_have() {
-        let listener = bind(0).await.unwrap();
+        let listener = bind(IpAddr::from([127, 0, 0, 1]), 0).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, client) = tokio::join!(async { undelayed(listener).accept().await }, TcpStream::connect(address));
         assert!(accepted.0.nodelay().unwrap());

@@ -1,5 +1,7 @@
 //! How far the record is, per partition: what was accepted, sealed, made available, indexed and settled.
 
+pub mod sealing;
+
 use std::fmt;
 use std::sync::Arc;
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tributary_da::local::LocalDa;
 use tributary_da::{Certificates, DaClient, Publisher};
 use tributary_eventlog::embedded::EmbeddedLog;
-use tributary_eventlog::{EventLog, folder};
+use tributary_eventlog::{Alone, EventLog, folder};
 use tributary_graphql::Graphql;
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
@@ -25,12 +25,17 @@ use tributary_query::Engine;
 use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
 use tributary_settlement::Settlement;
 
+mod services;
+
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::gate::Gate;
 use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::stages::Stages;
 use crate::status::Sources;
+pub use services::{
+    Ingest, Seal, event_log, existing_genesis, genesis_or_new, journal_to_read, journal_to_write, required_settings,
+};
 
 /// How long `dev` waits for a job that finishes what the log holds.
 const DEV_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -73,19 +78,19 @@ pub struct Writers {
 impl Record {
     /// Opens the record of a data directory. `born_with` creates the deployment when there is none yet.
     pub async fn open(config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
-        let directory = &config.data.dir;
+        let directory = store_directory(config)?;
         if born_with.is_none() {
-            check_is_one(directory)?;
+            check_is_one(&directory)?;
         }
-        let store = LocalStore::open(directory.join("store")).map_err(|e| Failure::failed("the store cannot be opened", e))?;
-        Self::over(store, config, born_with).await
+        Self::over(store_to_write(&directory)?, config, born_with).await
     }
 
     /// Opens the record for reading alone: nothing in the directory is made or changed, so it may be a copy that this
     /// process cannot write to.
     pub async fn open_read_only(config: &Config) -> Result<Self, Failure> {
-        check_is_one(&config.data.dir)?;
-        Self::over(store_to_read(&config.data.dir.join("store"))?, config, None).await
+        let directory = store_directory(config)?;
+        check_is_one(&directory)?;
+        Self::over(store_to_read(&directory)?, config, None).await
     }
 
     async fn over(store: Arc<dyn ObjectStore>, config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
@@ -145,20 +150,19 @@ impl Record {
         )
     }
 
+    /// Brings everything that is sealed through the stages behind, then returns.
+    async fn bring_on(&self, config: &Config) -> Outcome {
+        self.publisher(config).publish_available().await.map_err(|e| Failure::failed("publishing what is sealed", e))?;
+        let indexed = self.indexer(config).index_available().await;
+        indexed.map(drop).map_err(|e| Failure::failed("indexing what is sealed", e))
+    }
+
     /// Takes the directory for writing and opens the log and the stages behind it.
     pub async fn writers(&self, config: &Config, lock: DirectoryLock) -> Result<Writers, Failure> {
         let partitions = self.journal.genesis().partitions;
         let log = open_log(&self.directory.join("log"), partitions).await?;
-        let views = self.directory.join("views");
-        folder::create(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
-        let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
-        let settings = tributary_journal::Settings {
-            batch_bytes_max: u32::try_from(config.seal.batch_bytes_max).unwrap_or(u32::MAX),
-            batch_age_max: Duration::from_millis(config.seal.batch_age_ms),
-            ..tributary_journal::Settings::default()
-        };
         let events: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
-        let sealer = Sealer::new(Arc::clone(&self.journal), events, seen, Arc::clone(&self.clock), settings);
+        let sealer = sealer(config, Arc::clone(&self.journal), events, Arc::clone(&self.clock))?;
         Ok(Writers { log, sealer, publisher: self.publisher(config), indexer: self.indexer(config), _lock: lock })
     }
 }
@@ -178,10 +182,9 @@ impl Writers {
         let (sealer, publisher, indexer) = (self.sealer.clone(), Arc::clone(&self.publisher), Arc::clone(&self.indexer));
         let (a, b, c) = (shutdown.clone(), shutdown.clone(), shutdown.clone());
         let mut stages = Stages::default();
+        let share = Alone::new(self.log.partition_count());
         stages.add("the sealer", async move {
-            sealer.run(a.clone()).await;
-            // It returns when all its partitions stand still; `readyz` and `status` say why.
-            a.cancelled().await;
+            sealer.run(share, a).await;
             Ok(())
         });
         stages.add("the publisher", async move {
@@ -197,13 +200,8 @@ impl Writers {
 
     /// The door in front of the log.
     pub fn door(&self, record: &Record, config: &Config) -> Arc<Door> {
-        let settings = tributary_ingest::Settings {
-            in_flight_bytes_max: to_usize(config.ingest.in_flight_bytes_max),
-            in_flight_requests_max: to_usize(config.ingest.in_flight_requests_max),
-            ..tributary_ingest::Settings::default()
-        };
         let log: Arc<dyn EventLog> = Arc::new(Gate::new(Arc::clone(&self.log) as Arc<dyn EventLog>, self.sealer.clone()));
-        Arc::new(Door::new(log, Arc::clone(&record.clock), settings))
+        Arc::new(Door::new(log, Arc::clone(&record.clock), door_settings(config)))
     }
 
     /// What status reports are read from.
@@ -232,6 +230,27 @@ impl Writers {
     }
 }
 
+/// A sealer with its seen-index in the folder of views.
+fn sealer(config: &Config, journal: Arc<Journal>, log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Result<Sealer, Failure> {
+    let views = config.data.dir.join("views");
+    folder::create(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
+    let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
+    let settings = tributary_journal::Settings {
+        batch_bytes_max: u32::try_from(config.seal.batch_bytes_max).unwrap_or(u32::MAX),
+        batch_age_max: Duration::from_millis(config.seal.batch_age_ms),
+        ..tributary_journal::Settings::default()
+    };
+    Ok(Sealer::new(journal, log, seen, clock, settings))
+}
+
+fn door_settings(config: &Config) -> tributary_ingest::Settings {
+    tributary_ingest::Settings {
+        in_flight_bytes_max: to_usize(config.ingest.in_flight_bytes_max),
+        in_flight_requests_max: to_usize(config.ingest.in_flight_requests_max),
+        ..tributary_ingest::Settings::default()
+    }
+}
+
 /// What the configuration says of settlement. Refused without a treasury.
 pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Settings, Failure> {
     let values = config.settlement.parsed().map_err(|e| Failure::Usage(e.to_string()))?;
@@ -246,14 +265,25 @@ pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Sett
     })
 }
 
-fn check_is_one(directory: &Path) -> Outcome {
-    match directory.join("store").is_dir() {
+/// The folder of the store.
+pub fn store_directory(config: &Config) -> Result<PathBuf, Failure> {
+    let named = config.store.directory().map_err(|e| Failure::Usage(e.to_string()))?;
+    Ok(named.unwrap_or_else(|| config.data.dir.join("store")))
+}
+
+fn check_is_one(store: &Path) -> Outcome {
+    match store.is_dir() {
         true => Ok(()),
         false => Err(Failure::Failed(format!(
-            "{} is no data directory: name the one that `tributary dev` writes with --data-dir",
-            directory.display()
+            "there is no store at {}: name the data directory that `tributary dev` writes with --data-dir, or `store.url`",
+            store.display()
         ))),
     }
+}
+
+/// A store that is written to.
+pub fn store_to_write(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> {
+    LocalStore::open(directory).map_err(|e| Failure::failed("the store cannot be opened", e))
 }
 
 /// A store that is only read.
@@ -299,8 +329,10 @@ pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
         Ok(lock) if record.directory.join("log").is_dir() => {
             record.writers(config, lock).await?.catch_up().await?;
         }
+        // What is accepted lies in Kafka, and others seal it: the rest of the way is for this job.
+        Ok(_lock) => record.bring_on(config).await?,
         // No job holds it, or this one would not have its turn: it is a `dev`.
-        Ok(_) | Err(LockError::Held { .. }) => {}
+        Err(LockError::Held { .. }) => {}
         Err(error) => return Err(failed(error)),
     }
     Ok(record)

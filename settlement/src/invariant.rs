@@ -13,6 +13,8 @@ pub enum Invariant {
     J3,
     /// No identity twice within the window.
     J4,
+    /// A list of identities is that of its batch.
+    J5,
     /// Blobs tile the sequence of their partition.
     D1,
     /// What is fetched is what was certified.
@@ -29,7 +31,8 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant of which `verify` can find that it is broken.
-    pub const CHECKED: [Self; 9] = [Self::J1, Self::J3, Self::J4, Self::D1, Self::D2, Self::T1, Self::S1, Self::S2, Self::S3];
+    pub const CHECKED: [Self; 10] =
+        [Self::J1, Self::J3, Self::J4, Self::J5, Self::D1, Self::D2, Self::T1, Self::S1, Self::S2, Self::S3];
 
     /// The difference by which this invariant is broken.
     pub(crate) fn broken(self, object: impl Into<String>, what: impl Into<String>) -> SettlementError {

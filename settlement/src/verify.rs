@@ -86,6 +86,10 @@ pub struct Report {
     pub batches: u64,
     /// Events in them.
     pub events: u64,
+    /// Batches that record a gap of the log, as an operator decided.
+    pub gaps: u64,
+    /// Lists of identities compared with the events of their batches.
+    pub identity_lists: u64,
     /// Identities that were forgotten before their window ended, because a partition has more of them than fit the memory:
     /// so many events were not searched for repetitions at the whole distance. 0: J4 was checked in full.
     pub identities_forgotten: u64,

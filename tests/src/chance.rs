@@ -6,6 +6,11 @@ use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 
+/// The seed that a run is to be repeated with, `TRIBUTARY_E2E_SEED`.
+pub fn named_seed() -> Option<u64> {
+    std::env::var("TRIBUTARY_E2E_SEED").ok().and_then(|seed| seed.parse().ok())
+}
+
 /// A source of chance.
 pub struct Chance(SmallRng);
 

@@ -1,21 +1,29 @@
 //! What the end-to-end tests stand on. It knows Tributary only from outside: the binary, HTTP, SQL and files.
 //!
 //! **Takes** recorded worlds (the flywheel and the edge worlds) and the binary under test.
-//! **Gives** servers that can be killed and started again, commands with their exit codes, tables as rows.
+//! **Gives** servers, services and brokers that can be killed and started again, commands with their exit codes, tables as
+//! rows, senders that know what was acknowledged, and an auditor that compares it with the journal.
 //! **Promise**: chance comes from a seed that is printed; a wait is for a condition, with a deadline that fails the test.
 //! **On failure**: an error that says what was expected and what was seen, with the end of the server's log.
 
+pub mod auditor;
 pub mod chance;
 pub mod command;
 pub mod compare;
 pub mod crowd;
 pub mod duckdb;
 pub mod javascript;
+pub mod kafka;
+pub mod load;
+pub mod patience;
 pub mod play;
 pub mod questions;
 pub mod server;
+pub mod services;
 pub mod socket;
 pub mod sql;
+pub mod storefault;
+pub mod tail;
 pub mod worlds;
 
 /// What a step of a test gives.

@@ -1,7 +1,6 @@
 //! `tributary dev` as a process of its own: started, killed, started again.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::process::Child;
 use tokio::time::Instant;
 
 use crate::command::{self, Ran};
-use crate::{Outcome, ensure};
+use crate::{Outcome, ensure, tail};
 
 /// `dev` promises to be ready within this.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -22,8 +21,6 @@ const READY_AT_LAST: Duration = Duration::from_secs(60);
 /// A server that was asked to stop does so within this.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
-/// How much of the log an error shows.
-const LOG_TAIL: u64 = 3_000;
 
 /// How a server is started.
 #[derive(Clone, Debug, Default)]
@@ -216,25 +213,13 @@ impl Server {
 
     /// A message with the end of the log.
     pub fn describe(&self, what: &str) -> String {
-        format!("the server on {}: {what}; the end of its log:\n{}", self.data.display(), self.log_tail())
+        format!("the server on {}: {what}; the end of its log:\n{}", self.data.display(), tail::of(&self.log_path()))
     }
 
     fn log_path(&self) -> PathBuf {
         let mut path = self.data.clone().into_os_string();
         path.push(".log");
         path.into()
-    }
-
-    fn log_tail(&self) -> String {
-        let tail = || -> std::io::Result<String> {
-            let mut file = File::open(self.log_path())?;
-            let start = file.metadata()?.len().saturating_sub(LOG_TAIL);
-            file.seek(SeekFrom::Start(start))?;
-            let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        };
-        tail().unwrap_or_else(|e| e.to_string())
     }
 }
 

@@ -12,6 +12,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::Outcome;
 use crate::freshness::probe;
+use crate::percentile::p50_and_p99;
 use crate::server::Server;
 
 /// The pause between two events.
@@ -72,7 +73,6 @@ pub async fn measure(server: &Server, events: u32) -> Outcome<Live> {
         // An event can arrive before the door's answer does.
         seconds.push(seen.get(&id).ok_or("an event did not arrive")?.saturating_duration_since(at).as_secs_f64());
     }
-    seconds.sort_by(f64::total_cmp);
-    let at = |percent: usize| seconds[(seconds.len() - 1) * percent / 100];
-    Ok(Live { events: seconds.len(), p50_seconds: at(50), p99_seconds: at(99) })
+    let (p50_seconds, p99_seconds) = p50_and_p99(&mut seconds);
+    Ok(Live { events: seconds.len(), p50_seconds, p99_seconds })
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::sample::Sample;
 use crate::Outcome;
+use crate::percentile::p50_and_p99;
 use crate::server::Server;
 
 /// Requests under way at once where requests a second are measured.
@@ -76,9 +77,8 @@ async fn kind(server: &Server, kind: &'static str, query: &str, variables: &[Val
     } else {
         None
     };
-    seconds.sort_by(f64::total_cmp);
-    let at = |percent: usize| seconds[(seconds.len() - 1) * percent / 100];
-    Ok(Lookup { kind, requests: seconds.len(), p50_seconds: at(50), p99_seconds: at(99), per_second })
+    let (p50_seconds, p99_seconds) = p50_and_p99(&mut seconds);
+    Ok(Lookup { kind, requests: seconds.len(), p50_seconds, p99_seconds, per_second })
 }
 
 async fn ask(server: &Server, query: &str, variables: &Value) -> Outcome<Value> {

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
@@ -19,6 +21,8 @@ use crate::record::Record;
 
 /// The bytes on their way are counted in units of this size.
 const UNIT_BYTES: usize = 1024;
+/// How long the end waits for records whose senders wait no more.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
 /// Records that the client holds at most, whatever their size.
 const RECORDS_MAX: usize = 1_000_000;
 
@@ -79,7 +83,7 @@ impl Appender {
     /// [`LogError::Reject`] for settings that make no client.
     pub(super) fn new(settings: Settings, watermarks: Arc<Watermarks>, metrics: Metrics) -> Result<Self, LogError> {
         let mut config = settings.client("ingest");
-        let millis = |duration: std::time::Duration| duration.as_millis().to_string();
+        let millis = |duration: Duration| duration.as_millis().to_string();
         config
             .set("enable.idempotence", "true")
             .set("acks", "all")
@@ -100,14 +104,15 @@ impl Appender {
         Ok(Self { settings, config, live: RwLock::new(Arc::new(live)), room, units, shared })
     }
 
+    /// The most bytes of one append.
+    pub(super) fn bytes_max(&self) -> usize {
+        self.settings.append_bytes_max
+    }
+
     /// Sends records, placed already, and returns when all are durable.
     pub(super) async fn append(&self, records: Vec<(Partition, Record)>, bytes: usize) -> Result<(), LogError> {
         if records.is_empty() {
             return Ok(());
-        }
-        let max = self.settings.append_bytes_max;
-        if bytes > max {
-            return Err(LogError::Reject { reason: format!("an append of {bytes} bytes; at most {max} are taken at once") });
         }
         let room = self.room(bytes, records.len()).await?;
         let (done, answer) = oneshot::channel();
@@ -139,10 +144,10 @@ impl Appender {
         self.shared.trouble.lock().clone().map(|reason| LogError::Retry { reason })
     }
 
-    /// Waits until what is on its way is answered, for at most the time that a delivery may take.
+    /// Waits a little until what is on its way is answered.
     pub(super) fn flush(&self) {
         let live = Arc::clone(&self.live.read());
-        if let Err(error) = live.producer.flush(self.settings.delivery_timeout) {
+        if let Err(error) = live.producer.flush(FLUSH_MAX) {
             tracing::warn!(%error, "not all records were acknowledged before the end");
         }
     }
@@ -166,13 +171,15 @@ impl Appender {
     /// The producer, or another in its place if it is broken for good.
     fn live(&self) -> Result<Arc<Live>, LogError> {
         let live = Arc::clone(&self.live.read());
-        if !live.is_broken.load(Ordering::Acquire) {
+        if !live.is_broken() {
             return Ok(live);
         }
         let mut slot = self.live.write();
-        if slot.is_broken.load(Ordering::Acquire) {
-            *slot = Arc::new(Live::new(&self.config, &self.shared)?);
+        if slot.is_broken() {
+            let broken = std::mem::replace(&mut *slot, Arc::new(Live::new(&self.config, &self.shared)?));
             self.shared.metrics.reopens.inc();
+            // Its end waits for a thread of its own; whoever waits for its records is told that they failed.
+            std::thread::spawn(move || drop(broken));
         }
         Ok(Arc::clone(&slot))
     }
@@ -199,6 +206,11 @@ impl Live {
         let producer = config.create_with_context(context).map_err(|error| LogError::Reject { reason: error.to_string() })?;
         Ok(Self { producer, is_broken })
     }
+
+    /// Whether it can send nothing any more.
+    fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Acquire) || self.producer.client().fatal_error().is_some()
+    }
 }
 
 impl Shared {
@@ -220,6 +232,10 @@ struct Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tell(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
             self.is_broken.store(true, Ordering::Release);
@@ -249,6 +265,15 @@ impl ProducerContext for Context {
             }
         }
         pending.answered(1);
+    }
+}
+
+/// Passes on what the client library says. Its errors are told again by whoever meets them.
+pub(super) fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
+    match level {
+        RDKafkaLogLevel::Debug => {}
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => tracing::debug!(%facility, %message, "Kafka"),
+        _ => tracing::info!(%facility, %message, "Kafka"),
     }
 }
 

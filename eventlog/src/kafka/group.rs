@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
@@ -17,14 +18,16 @@ use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
 use tokio::sync::watch;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
+use super::appender::tell;
 use super::settings::Settings;
 use crate::error::LogError;
+use crate::metrics::Metrics;
 use crate::share::Share;
 
 /// How often the group is served.
 const POLL: Duration = Duration::from_millis(100);
 /// Leaving takes no longer; the session ends by itself then.
-const LEAVE_MAX: Duration = Duration::from_secs(5);
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 /// Offsets are committed this often.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,11 +45,16 @@ struct Shared {
 }
 
 impl Member {
-    /// Joins the group.
+    /// Joins the group, which forgets a member that is silent for the time of a session.
     ///
     /// # Errors
     /// [`LogError::Reject`] for settings that make no client.
-    pub fn join(settings: &Settings, group: &str, partitions: PartitionCount, session: Duration) -> Result<Arc<Self>, LogError> {
+    pub fn join(
+        settings: &Settings,
+        (group, session): (&str, Duration),
+        partitions: PartitionCount,
+        metrics: Metrics,
+    ) -> Result<Arc<Self>, LogError> {
         let reject = |error: KafkaError| LogError::Reject { reason: error.to_string() };
         let mut config = settings.client("seal");
         config
@@ -61,6 +69,7 @@ impl Member {
             topic: settings.topic.clone(),
             partitions: partitions.partitions().collect(),
             own: watch::Sender::new(BTreeSet::new()),
+            metrics,
         };
         let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(reject)?;
         consumer.subscribe(&[&settings.topic]).map_err(reject)?;
@@ -156,6 +165,7 @@ struct Context {
     topic: String,
     partitions: Vec<Partition>,
     own: watch::Sender<BTreeSet<Partition>>,
+    metrics: Metrics,
 }
 
 impl Context {
@@ -167,6 +177,10 @@ impl Context {
 }
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        tell(level, facility, message);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, %reason, "Kafka");
     }
@@ -175,6 +189,7 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = self.of(list);
+        self.metrics.rebalances.inc();
         let done: KafkaResult<()> = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Paused before anything is fetched; the offset is never used.
             let taken = list

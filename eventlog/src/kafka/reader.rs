@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
-use rdkafka::consumer::base_consumer::PartitionQueue;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::{ClientContext, Offset as KafkaOffset, TopicPartitionList};
-use tokio::sync::Notify;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 use super::appender::unanswered;
+use super::disturbances::{Context, Disturbances};
 use super::settings::{MESSAGE_BYTES_MAX, Settings};
 use super::watermarks::Watermarks;
+use super::window::{Window, number, signed};
 use crate::error::LogError;
+use crate::metrics::Metrics;
 use crate::record::{Bounds, LoggedRecord};
 
 /// How often the client's events are served.
@@ -40,22 +40,8 @@ struct Shared {
     consumer: Arc<BaseConsumer<Context>>,
     watermarks: Arc<Watermarks>,
     windows: Vec<Mutex<Window>>,
-    changed: Vec<Arc<Notify>>,
+    disturbances: Arc<Disturbances>,
     is_closed: AtomicBool,
-}
-
-/// What is fetched of a partition.
-struct Window {
-    queue: PartitionQueue<Context>,
-    /// The offset of the record that comes next; `None` while nothing is fetched.
-    position: Option<i64>,
-    /// That record, if it was taken from the queue already.
-    ahead: Option<LoggedRecord>,
-    /// The brokers had nothing more at this offset.
-    end: Option<i64>,
-    /// The queue went on without the record at the first offset, at the second.
-    hole: Option<(i64, i64)>,
-    is_assigned: bool,
 }
 
 /// What a window gives.
@@ -69,58 +55,15 @@ enum Taken {
     Elsewhere,
 }
 
-impl Window {
-    /// The next record, if it is fetched already.
-    fn next(&mut self, partition: Partition) -> Option<LoggedRecord> {
-        if let Some(ahead) = self.ahead.take() {
-            return Some(ahead);
-        }
-        while let Some(at) = self.position {
-            let message = match self.queue.poll(Duration::ZERO) {
-                None => return None,
-                Some(Ok(message)) => message,
-                Some(Err(KafkaError::PartitionEOF(_))) => {
-                    self.end = self.position;
-                    continue;
-                }
-                Some(Err(error)) => {
-                    tracing::warn!(%partition, %error, "Kafka");
-                    if is_of_offset(&error) {
-                        self.position = None;
-                    }
-                    continue;
-                }
-            };
-            if message.offset() < at {
-                continue;
-            }
-            if message.offset() > at {
-                // Probably fetched before the window came here: it comes here once more.
-                (self.hole, self.position) = (Some((at, message.offset())), None);
-                return None;
-            }
-            let Some(record) = record_of(&message) else { continue };
-            self.position = Some(at + 1);
-            return Some(record);
-        }
-        None
-    }
-
-    /// Puts the record back that was given last.
-    fn put_back(&mut self, record: LoggedRecord) {
-        self.ahead = Some(record);
-    }
-
-    /// The offset of the record that [`Self::next`] gives.
-    fn at(&self) -> Option<i64> {
-        self.ahead.as_ref().map(|record| signed(record.offset)).or(self.position)
-    }
-}
-
 impl Reader {
     /// # Errors
     /// [`LogError::Reject`] for settings that make no client.
-    pub(super) fn new(settings: Settings, partitions: PartitionCount, watermarks: Arc<Watermarks>) -> Result<Self, LogError> {
+    pub(super) fn new(
+        settings: Settings,
+        partitions: PartitionCount,
+        watermarks: Arc<Watermarks>,
+        metrics: Metrics,
+    ) -> Result<Self, LogError> {
         let mut config = settings.client("read");
         config
             // The client library wants a group, though nothing is done in it.
@@ -129,6 +72,10 @@ impl Reader {
             .set("enable.auto.offset.store", "false")
             // A gap is never silent.
             .set("auto.offset.reset", "error")
+            // Tells of connections that are lost and of a topic that is another one under the same name, before anything more
+            // is fetched. The other texts are dropped.
+            .set("debug", "broker,topic")
+            .set_log_level(RDKafkaLogLevel::Debug)
             .set("enable.partition.eof", "true")
             .set("check.crcs", "true")
             .set("isolation.level", "read_committed")
@@ -138,25 +85,30 @@ impl Reader {
             .set("queued.min.messages", "10000")
             .set("queued.max.messages.kbytes", (settings.read_ahead_bytes / 1024).to_string());
         let reject = |reason: String| LogError::Reject { reason };
-        let consumer: BaseConsumer<Context> = config.create_with_context(Context).map_err(|error| reject(error.to_string()))?;
+        let disturbances = Arc::new(Disturbances::new(partitions, metrics));
+        let context = Context::new(&settings.topic, Arc::clone(&disturbances));
+        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| reject(error.to_string()))?;
         let consumer = Arc::new(consumer);
-        let (mut windows, mut changed) = (Vec::new(), Vec::new());
+        let mut windows = Vec::new();
         for partition in partitions.partitions() {
             // Taken before anything is assigned, the queue stays the partition's for good.
             let queue = consumer.split_partition_queue(&settings.topic, number(partition));
             let mut queue = queue.ok_or_else(|| reject(format!("topic {} makes no queue", settings.topic)))?;
-            let filled = Arc::new(Notify::new());
-            changed.push(Arc::clone(&filled));
+            let filled = Arc::clone(disturbances.changed(partition));
             queue.set_nonempty_callback(move || filled.notify_waiters());
-            let window = Window { queue, position: None, ahead: None, end: None, hole: None, is_assigned: false };
-            windows.push(Mutex::new(window));
+            windows.push(Mutex::new(Window::new(queue)));
         }
         let is_closed = AtomicBool::new(false);
-        let shared = Arc::new(Shared { consumer, watermarks, windows, changed, is_closed, settings });
+        let shared = Arc::new(Shared { consumer, watermarks, windows, disturbances, is_closed, settings });
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("kafka-reader".into()).spawn(move || serving.serve());
         let thread = thread.map_err(|error| LogError::Retry { reason: format!("no thread for the reader: {error}") })?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Whether the partition is known to have everything before the offset, without a question to the brokers.
+    pub(super) fn reaches(&self, partition: Partition, before: Offset) -> bool {
+        self.shared.watermarks.next(partition) >= signed(before)
     }
 
     /// The offsets that the brokers hold.
@@ -178,7 +130,7 @@ impl Reader {
     pub(super) async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
         let deadline = Instant::now() + self.shared.settings.answer_timeout;
         loop {
-            let changed = self.shared.changed[partition.index()].notified();
+            let changed = self.shared.disturbances.changed(partition).notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             match self.shared.take(partition, signed(from), max_bytes)? {
@@ -215,7 +167,7 @@ impl Reader {
     /// Waits until a record lies at the offset.
     pub(super) async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
         loop {
-            let changed = self.shared.changed[partition.index()].notified();
+            let changed = self.shared.disturbances.changed(partition).notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             if self.shared.has_record_at(partition, signed(offset))? {
@@ -237,7 +189,7 @@ impl Reader {
     /// Ends the thread. Whoever waits gets [`LogError::Closed`].
     pub(super) fn close(&self) {
         self.shared.is_closed.store(true, Ordering::Release);
-        self.shared.changed.iter().for_each(|changed| changed.notify_waiters());
+        self.shared.disturbances.wake_all();
         if let Some(thread) = self.thread.lock().take() {
             let _ = thread.join();
         }
@@ -266,6 +218,7 @@ impl Shared {
             }
             records.push(record);
         }
+        self.check_undisturbed(partition, &mut window)?;
         Ok(match window.at() {
             _ if !records.is_empty() => {
                 self.watermarks.reaches(number(partition), from + records.len() as i64);
@@ -286,13 +239,28 @@ impl Shared {
         if window.at() != Some(offset) {
             return Ok(false);
         }
-        let next = window.next(partition);
-        let is_there = next.is_some();
-        if let Some(record) = next {
+        if let Some(record) = window.next(partition) {
             window.put_back(record);
+        }
+        // The window stays as it is, so that the read that follows meets the same.
+        if window.disturbances != Some(self.disturbances.count()) {
+            return Err(LogError::Interrupted { partition });
+        }
+        let is_there = window.ahead.is_some();
+        if is_there {
             self.watermarks.reaches(number(partition), offset + 1);
         }
-        Ok(is_there)
+        // A hole is for the read that follows to judge.
+        Ok(is_there || window.hole.is_some())
+    }
+
+    /// What was taken just now follows what was taken before only if nothing came in between.
+    fn check_undisturbed(&self, partition: Partition, window: &mut Window) -> Result<(), LogError> {
+        if window.disturbances == Some(self.disturbances.count()) {
+            return Ok(());
+        }
+        (window.position, window.ahead) = (None, None);
+        Err(LogError::Interrupted { partition })
     }
 
     fn is_at(&self, partition: Partition, offset: i64) -> bool {
@@ -306,6 +274,7 @@ impl Shared {
     /// Fetches the partition from the offset on. Gives the hole that was met before, if any.
     fn begin(&self, partition: Partition, from: i64) -> Result<Option<(i64, i64)>, LogError> {
         let mut window = self.windows[partition.index()].lock();
+        let disturbances = self.disturbances.count();
         let failed = |error: KafkaError| LogError::Retry { reason: error.to_string() };
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.settings.topic, number(partition), KafkaOffset::Offset(from)).map_err(failed)?;
@@ -316,47 +285,21 @@ impl Shared {
         self.consumer.incremental_assign(&list).map_err(failed)?;
         window.is_assigned = true;
         (window.position, window.ahead, window.end) = (Some(from), None, None);
-        Ok(window.hole.take())
+        let hole = window.hole.take();
+        // Beginning again over a hole still goes on from before.
+        if hole.is_none_or(|(at, _)| at != from) {
+            window.disturbances = Some(disturbances);
+        }
+        Ok(hole)
     }
 
     /// The thread's work.
     fn serve(&self) {
         while !self.is_closed.load(Ordering::Acquire) {
-            if let Some(Err(error)) = self.consumer.poll(POLL) {
-                tracing::warn!(%error, "Kafka");
+            match self.consumer.poll(POLL) {
+                None | Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {}
+                Some(Err(error)) => tracing::warn!(%error, "Kafka"),
             }
         }
     }
-}
-
-struct Context;
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, %reason, "Kafka");
-    }
-}
-
-impl ConsumerContext for Context {}
-
-/// Whether nothing more is fetched, for the offset is not there.
-fn is_of_offset(error: &KafkaError) -> bool {
-    matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::LogTruncation)
-    )
-}
-
-fn record_of(message: &BorrowedMessage<'_>) -> Option<LoggedRecord> {
-    let offset = u64::try_from(message.offset()).ok().and_then(Offset::new)?;
-    let bytes = |part: Option<&[u8]>| part.map_or_else(Bytes::new, Bytes::copy_from_slice);
-    Some(LoggedRecord { offset, key: bytes(message.key()), value: bytes(message.payload()) })
-}
-
-fn signed(offset: Offset) -> i64 {
-    i64::try_from(offset.get()).unwrap_or(i64::MAX)
-}
-
-fn number(partition: Partition) -> i32 {
-    i32::try_from(partition.index()).expect("a partition count fits")
 }

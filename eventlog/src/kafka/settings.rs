@@ -115,42 +115,77 @@ pub struct Tls {
     pub key_file: Option<PathBuf>,
 }
 
-/// Who the client is.
+/// Who the client is, and how it proves that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sasl {
+    /// The password itself; only for encrypted connections.
+    Plain(Password),
+    /// A proof of the password.
+    ScramSha256(Password),
+    /// A proof of the password.
+    ScramSha512(Password),
+    /// A token of an identity provider.
+    OAuthBearer(OAuth),
+}
+
+/// A name and its password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Sasl {
-    /// How it proves that.
-    pub mechanism: Mechanism,
-    /// Its name.
+pub struct Password {
+    /// The name.
     pub username: String,
-    /// Its password.
+    /// The password.
     pub password: String,
 }
 
 /// Without the password.
-impl fmt::Debug for Sasl {
+impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Sasl({}, {:?})", self.mechanism.as_str(), self.username)
+        write!(f, "Password({:?})", self.username)
     }
 }
 
-/// A SASL mechanism.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mechanism {
-    /// The password itself; only for encrypted connections.
-    Plain,
-    /// A proof of the password.
-    ScramSha256,
-    /// A proof of the password.
-    ScramSha512,
+/// Where tokens come from: OpenID Connect, the grant of client credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct OAuth {
+    /// The provider's address for tokens.
+    pub token_url: String,
+    /// The client's name there.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// What is asked for; empty: nothing in particular.
+    pub scope: String,
 }
 
-impl Mechanism {
-    /// As Kafka calls it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Plain => "PLAIN",
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
+/// Without the secret.
+impl fmt::Debug for OAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OAuth({:?} at {:?})", self.client_id, self.token_url)
+    }
+}
+
+impl Sasl {
+    fn apply(&self, config: &mut ClientConfig) {
+        let (mechanism, password) = match self {
+            Self::Plain(password) => ("PLAIN", password),
+            Self::ScramSha256(password) => ("SCRAM-SHA-256", password),
+            Self::ScramSha512(password) => ("SCRAM-SHA-512", password),
+            Self::OAuthBearer(oauth) => return oauth.apply(config),
+        };
+        config.set("sasl.mechanism", mechanism).set("sasl.username", &password.username).set("sasl.password", &password.password);
+    }
+}
+
+impl OAuth {
+    fn apply(&self, config: &mut ClientConfig) {
+        config
+            .set("sasl.mechanism", "OAUTHBEARER")
+            .set("sasl.oauthbearer.method", "oidc")
+            .set("sasl.oauthbearer.token.endpoint.url", &self.token_url)
+            .set("sasl.oauthbearer.client.id", &self.client_id)
+            .set("sasl.oauthbearer.client.secret", &self.client_secret);
+        if !self.scope.is_empty() {
+            config.set("sasl.oauthbearer.scope", &self.scope);
         }
     }
 }
@@ -169,6 +204,8 @@ impl Security {
         if let Some(tls) = &self.tls {
             let files = [
                 ("ssl.ca.location", &tls.ca_file),
+                // Of the provider of tokens.
+                ("https.ca.location", &tls.ca_file),
                 ("ssl.certificate.location", &tls.certificate_file),
                 ("ssl.key.location", &tls.key_file),
             ];
@@ -179,8 +216,7 @@ impl Security {
             }
         }
         if let Some(sasl) = &self.sasl {
-            config.set("sasl.mechanism", sasl.mechanism.as_str());
-            config.set("sasl.username", &sasl.username).set("sasl.password", &sasl.password);
+            sasl.apply(config);
         }
     }
 }

@@ -12,6 +12,9 @@ use super::appender::unanswered;
 use super::settings::{MESSAGE_BYTES_MAX, Settings};
 use crate::error::LogError;
 
+/// Between two looks at a topic that is not known yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
 /// What a topic must be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TopicPlan {
@@ -105,6 +108,20 @@ pub async fn check(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>,
     }
     findings.extend(of_config(&config, plan));
     Ok(findings)
+}
+
+/// [`check`] of a topic that may have been made a moment ago: brokers learn of it one after the other.
+///
+/// # Errors
+/// As [`check`]; that there is no such topic is told after [`Settings::answer_timeout`].
+pub async fn check_when_known(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>, LogError> {
+    let deadline = tokio::time::Instant::now() + settings.answer_timeout;
+    loop {
+        match check(settings, plan).await {
+            Err(LogError::Reject { .. }) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            checked => return checked,
+        }
+    }
 }
 
 fn of_config(config: &ConfigResource, plan: TopicPlan) -> Vec<Finding> {

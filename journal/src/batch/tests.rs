@@ -196,11 +196,12 @@ fn every_event_has_a_proof_against_the_header() {
 #[test]
 fn the_documented_example_is_what_the_code_writes() {
     let batch = seal(&[b"one", b"two"]);
-    let fields: [(&str, usize); 20] = [
+    let fields: [(&str, usize); 21] = [
         ("magic", 4),
         ("version", 1),
         ("codec", 1),
-        ("reserved", 2),
+        ("gap", 1),
+        ("reserved", 1),
         ("partition", 4),
         ("deployment", 16),
         ("seq", 8),

@@ -67,6 +67,8 @@ pub(super) struct Candidate {
     bytes: usize,
     times: Option<(Timestamp, Timestamp)>,
     identities: HashMap<Identity, ContentDigest>,
+    /// The same, in the order of the events.
+    entries: Vec<(Identity, ContentDigest)>,
     duplicates: u64,
     conflicts: u64,
     full: bool,
@@ -91,6 +93,7 @@ impl Candidate {
             bytes: 0,
             times: None,
             identities: HashMap::new(),
+            entries: Vec::new(),
             duplicates: 0,
             conflicts: 0,
             full: false,
@@ -151,6 +154,7 @@ impl Candidate {
             }
             None => {
                 self.identities.insert(identity, digest);
+                self.entries.push((identity, digest));
                 self.bytes += framed_bytes(&record.value);
                 self.events.push(record.value.clone());
                 self.times = Some(self.times.map_or((time, time), |(least, most)| (least.min(time), most.max(time))));
@@ -186,8 +190,7 @@ impl Candidate {
         let batch = SealedBatch::seal(contents).map_err(|damage| {
             JournalError::corrupt(format!("partition {partition} of the log up to offset {}", last.offset), damage)
         })?;
-        let entries = self.identities.into_iter().collect();
-        Ok(Some(Sealed { batch, entries, duplicates: self.duplicates, conflicts: self.conflicts }))
+        Ok(Some(Sealed { batch, entries: self.entries, duplicates: self.duplicates, conflicts: self.conflicts }))
     }
 }
 

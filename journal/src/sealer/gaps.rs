@@ -11,7 +11,7 @@ use crate::header::Header;
 /// # Errors
 /// `Corrupt`, naming partition and offsets, if the log starts after the journal's next offset, ends before it, or holds
 /// another last record than the header remembers.
-pub(super) async fn check(log: &dyn EventLog, partition: Partition, head: Option<&Header>) -> Result<(), JournalError> {
+pub(crate) async fn check(log: &dyn EventLog, partition: Partition, head: Option<&Header>) -> Result<(), JournalError> {
     let failed = |error| JournalError::log(partition, error);
     let next = head.map_or(Offset::FIRST, |header| header.next_offset);
     let bounds = log.bounds(partition).await.map_err(failed)?;
@@ -28,7 +28,8 @@ pub(super) async fn check(log: &dyn EventLog, partition: Partition, head: Option
         return Err(JournalError::corrupt(format!("partition {partition}"), reason));
     }
     let Some((head, last)) = head.zip(next.previous()) else { return Ok(()) };
-    if last < bounds.earliest {
+    let nobody_read_it = head.gap && head.last_record_hash.is_zero();
+    if last < bounds.earliest || nobody_read_it {
         // Forgotten, which is allowed for what is sealed; the next record is there or yet to come.
         return Ok(());
     }

@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tributary_eventlog::{LogError, LoggedRecord};
 use tributary_schemas::ids::{Offset, Partition};
 
@@ -19,6 +21,9 @@ use crate::seen::{self, SeenWriter};
 /// How long a candidate that is neither full nor old rests before the log is read again: a few large reads instead of
 /// one for each record.
 const LINGER: Duration = Duration::from_millis(15);
+
+/// How often the lag is told while there is some.
+const TELL_LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// What to do after a turn.
 pub(super) enum Turn {
@@ -39,6 +44,10 @@ pub(super) struct Lane {
     work: Option<Work>,
     /// A batch that was offered and may or may not be written: it is offered again, byte for byte.
     in_hand: Option<Arc<Sealed>>,
+    /// The list of identities that is being written.
+    listing: Option<JoinHandle<()>>,
+    /// When the lag was told last.
+    lag_told: Option<Instant>,
 }
 
 /// The head that log and seen-index were compared with. A batch is made to follow this one, never a newer one that another
@@ -57,7 +66,7 @@ struct Work {
 
 impl Lane {
     pub(super) fn new(shared: Arc<Shared>, partition: Partition) -> Self {
-        Self { shared, partition, ready: None, work: None, in_hand: None }
+        Self { shared, partition, ready: None, work: None, in_hand: None, listing: None, lag_told: None }
     }
 
     /// Takes what the log holds, and seals once if the candidate is full or old.
@@ -73,7 +82,9 @@ impl Lane {
         }
         let work = self.work();
         let Some(since) = work.candidate.since() else {
-            return Ok(Turn::Idle { from: work.candidate.next_offset() });
+            let from = work.candidate.next_offset();
+            self.tell_lag(0);
+            return Ok(Turn::Idle { from });
         };
         let full = work.candidate.is_full();
         let left = self.shared.age_left(since);
@@ -104,6 +115,18 @@ impl Lane {
             }
             self.seal().await?;
         }
+    }
+
+    /// Seals what was read already, as before an orderly end.
+    pub(super) async fn seal_in_hand(&mut self) -> Result<(), JournalError> {
+        if self.in_hand.is_some() {
+            self.offer().await?;
+        }
+        if self.ready.is_some() && self.work.as_ref().is_some_and(|work| work.candidate.since().is_some()) {
+            self.seal().await?;
+        }
+        self.listed().await;
+        Ok(())
     }
 
     fn sealed_up_to(&self) -> Offset {
@@ -172,12 +195,16 @@ impl Lane {
     async fn read(&mut self, from: Offset) -> Result<Vec<LoggedRecord>, JournalError> {
         match self.shared.log.read(self.partition, from, self.shared.settings.read_bytes_max).await {
             Ok(records) => Ok(records),
-            Err(LogError::OutOfRange { .. }) => {
+            Err(LogError::OutOfRange { .. } | LogError::Interrupted { .. }) => {
                 // A gap, or another sealer's doing: preparing again tells which.
                 self.ready = None;
                 Ok(Vec::new())
             }
-            Err(error) => Err(JournalError::log(self.partition, error)),
+            Err(error) => {
+                // The next read may begin anew, in what may be another log.
+                self.ready = None;
+                Err(JournalError::log(self.partition, error))
+            }
         }
     }
 
@@ -213,6 +240,10 @@ impl Lane {
             Err(JournalError::Fenced { seq, .. }) => {
                 tracing::info!(partition = %self.partition, %seq, "another sealer wrote the batch");
                 self.shared.metrics.fenced.get_or_create(&label).inc();
+                #[cfg(test)]
+                if let Some(rule) = crate::simulation::planted::missing() {
+                    return self.lose_without(rule, &sealed).await;
+                }
                 (self.ready, self.work, self.in_hand) = (None, None, None);
                 self.shared.journal.refresh(self.partition).await.map(|_| ())
             }
@@ -227,6 +258,7 @@ impl Lane {
 
     async fn won(&mut self, sealed: &Arc<Sealed>) -> Result<(), JournalError> {
         self.count(sealed);
+        self.list_identities(sealed.clone()).await;
         // Until the index holds the batch, no candidate may be compared with it.
         let Some(Ready { seen, .. }) = self.ready.take() else { return Ok(()) };
         let header = sealed.batch.header.clone();
@@ -245,12 +277,39 @@ impl Lane {
         if let Err(error) = self.shared.log.release(self.partition, header.next_offset).await {
             tracing::warn!(partition = %self.partition, %error, "sealed records could not be released");
         }
-        if let Ok(bounds) = self.shared.log.bounds(self.partition).await {
-            let lag = bounds.next.get().saturating_sub(header.next_offset.get());
-            let label = PartitionLabel(self.partition);
-            self.shared.metrics.lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
+        // Where the log ends is a question to a remote one: asked now and then.
+        if self.lag_told.is_none_or(|told| told.elapsed() >= TELL_LAG_EVERY)
+            && let Ok(bounds) = self.shared.log.bounds(self.partition).await
+        {
+            self.tell_lag(bounds.next.get().saturating_sub(header.next_offset.get()));
         }
         Ok(())
+    }
+
+    /// Has the list of the batch's identities written, while the next batch is made.
+    async fn list_identities(&mut self, sealed: Arc<Sealed>) {
+        self.listed().await;
+        let (journal, label) = (self.shared.journal.clone(), PartitionLabel(self.partition));
+        self.listing = Some(tokio::spawn(async move {
+            if let Err(error) = journal.put_ids(&sealed.batch.header, &sealed.entries).await {
+                tracing::debug!(partition = %label.0, %error, "the list of identities is not written");
+                journal.metrics().ids_errors.get_or_create(&label).inc();
+            }
+        }));
+    }
+
+    /// Waits for the list that is being written.
+    async fn listed(&mut self) {
+        if let Some(listing) = self.listing.take() {
+            // One that broke is told by the counter of errors, or was cut off by the end of the process.
+            let _ = listing.await;
+        }
+    }
+
+    fn tell_lag(&mut self, lag: u64) {
+        let label = PartitionLabel(self.partition);
+        self.shared.metrics.lag.get_or_create(&label).set(i64::try_from(lag).unwrap_or(i64::MAX));
+        self.lag_told = Some(Instant::now());
     }
 
     fn count(&self, sealed: &Sealed) {
@@ -286,3 +345,6 @@ impl Work {
         Ok(self)
     }
 }
+
+#[cfg(test)]
+mod planted;

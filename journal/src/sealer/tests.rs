@@ -10,8 +10,10 @@ use tributary_schemas::protobuf;
 use super::*;
 use crate::simulation::{FaultyStore, HandClock, MemoryLog, event};
 
+mod gaps;
 mod panic;
 mod race;
+mod simulated;
 
 const P0: u32 = 0;
 
@@ -23,6 +25,11 @@ fn settings() -> Settings {
         poll_interval: Duration::from_millis(1),
         ..Settings::default()
     }
+}
+
+/// The share of a sealer that works alone.
+fn all_of(sealer: &Sealer) -> Arc<dyn Share> {
+    tributary_eventlog::Alone::new(sealer.journal().genesis().partitions)
 }
 
 fn partition(number: u32) -> Partition {
@@ -149,7 +156,7 @@ async fn while_running_a_batch_waits_for_its_age_and_no_longer() {
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
         let (sealer, shutdown) = (process.sealer.clone(), shutdown.clone());
-        async move { sealer.run(shutdown).await }
+        async move { sealer.run(all_of(&sealer), shutdown).await }
     });
     put(&log, &["a"]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -256,10 +263,25 @@ async fn a_log_that_does_not_go_on_where_the_journal_ends_stops_its_partition_an
         let state = process.sealer.state();
         assert_eq!((state[0].stopped, state[0].error.as_deref()), (true, Some(text.as_str())));
         assert_eq!((state[1].error.as_deref(), state[1].next_offset.get(), state[0].next_offset.get()), (None, 3, 2));
-        // The task of the partition ends; nothing turns in circles.
+        // It stands still while it runs, and does not try again; it ends when it is told to.
         let shutdown = CancellationToken::new();
-        let stopped = process.sealer.clone().run_partition(partition(0), shutdown);
-        tokio::time::timeout(Duration::from_secs(60), stopped).await.unwrap();
+        let running = tokio::spawn({
+            let (sealer, shutdown) = (process.sealer.clone(), shutdown.clone());
+            async move { sealer.run(all_of(&sealer), shutdown).await }
+        });
+        let owned = async {
+            while !process.sealer.state()[0].owned {
+                tokio::task::yield_now().await
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), owned).await.unwrap();
+        shutdown.cancel();
+        tokio::time::timeout(Duration::from_secs(60), running).await.unwrap().unwrap();
+        let retries = &process.journal.metrics().turn_retries;
+        assert_eq!(
+            (process.journal.heads().get(partition(0)), retries.get_or_create(&PartitionLabel(partition(0))).get()),
+            (Seq::new(0), 0)
+        );
     }
 }
 
@@ -303,7 +325,7 @@ async fn a_store_that_cannot_be_written_is_told_and_waited_for() {
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
         let (sealer, shutdown) = (process.sealer.clone(), shutdown.clone());
-        async move { sealer.run(shutdown).await }
+        async move { sealer.run(all_of(&sealer), shutdown).await }
     });
     while process.journal.metrics().turn_retries.get_or_create(&PartitionLabel(partition(P0))).get() < 2 {
         tokio::time::sleep(Duration::from_millis(1)).await;

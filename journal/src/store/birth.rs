@@ -13,8 +13,9 @@ use crate::settings::Settings;
 /// The genesis record, `None` where there is no journal.
 ///
 /// # Errors
-/// `Corrupt` if it is missing though batches are there: a new one would begin another deployment over them.
-pub(super) async fn read_genesis(store: &dyn ObjectStore) -> Result<Option<Genesis>, JournalError> {
+/// `Corrupt` if it is damaged, or missing though batches are there: a new one would begin another deployment over them; `Refused`
+/// for a format that this program does not know; `Retry` if the store does not answer.
+pub async fn read_genesis(store: &dyn ObjectStore) -> Result<Option<Genesis>, JournalError> {
     let path = genesis_path();
     if let Some(bytes) = get(store, &path).await? {
         return decode(&bytes).map(Some);

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use object_store::memory::InMemory;
 use tributary_schemas::ids::{Offset, Timestamp};
 use tributary_schemas::units::{Hash, keccak256};

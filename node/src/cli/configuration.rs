@@ -1,4 +1,4 @@
-//! `tributary config`: the effective configuration. It holds no secrets yet; a key that does is printed as `"***"`.
+//! `tributary config`: the effective configuration. Secrets are printed as `***`.
 
 use clap::{Args, Subcommand};
 
@@ -33,7 +33,7 @@ impl Configuration {
     pub fn run(&self) -> Outcome {
         match &self.action {
             Action::Print(options) => {
-                let config = options.data.load()?;
+                let config = options.data.load()?.redacted();
                 if options.json {
                     return super::print_json(&config);
                 }

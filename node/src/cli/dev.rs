@@ -1,8 +1,8 @@
 //! `tributary dev`: everything in one process.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use prometheus_client::registry::Registry;
@@ -12,12 +12,8 @@ use tributary_schemas::ids::PartitionCount;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::server;
+use crate::service::{self, DRAIN};
 use crate::wire::{self, Record};
-
-/// How long requests may take to end after a signal.
-const DRAIN: Duration = Duration::from_secs(8);
-/// How long everything may take to end after a signal.
-const END_MAX: Duration = Duration::from_secs(10);
 
 /// Arguments of `dev`.
 #[derive(Args)]
@@ -40,7 +36,7 @@ impl Dev {
             config.http.port = port;
         }
         let lock = wire::take_for_dev(&config.data.dir).await.map_err(|e| Failure::Failed(e.to_string()))?;
-        let listener = server::bind(config.http.port).await?;
+        let listener = server::bind(Ipv4Addr::LOCALHOST.into(), config.http.port).await?;
         let url = listener.local_addr().map(|a| format!("http://{a}")).map_err(|e| Failure::failed("no address", e))?;
         let born_with = self.partitions(&config)?;
         let record = Record::open(&config, born_with).await?;
@@ -59,20 +55,18 @@ impl Dev {
         tokio::spawn(async move { engine.warm().await });
         announce(&url, &record.directory, record.journal.genesis().partitions.get());
 
-        let fault = tokio::select! {
-            signalled = wait_for_signal() => signalled.err(),
-            fault = stages.fault() => Some(fault),
-        };
-        shutdown.cancel();
-        record.graphql.close();
-        let ended = stages.end(END_MAX).await;
-        fault.map_or(ended, Err)
+        let (graphql, told) = (Arc::clone(&record.graphql), shutdown.clone());
+        tokio::spawn(async move {
+            told.cancelled().await;
+            graphql.close();
+        });
+        service::until_told(stages, &shutdown).await
     }
 
     /// The partition count to be born with: the flag if given (an existing deployment must match it), else its own if the
     /// directory has one, else the default.
     fn partitions(&self, config: &Config) -> Result<Option<PartitionCount>, Failure> {
-        let genesis: PathBuf = config.data.dir.join("store/journal/genesis.json");
+        let genesis: PathBuf = wire::store_directory(config)?.join("journal/genesis.json");
         match self.partitions {
             None if genesis.exists() => Ok(None),
             flag => {
@@ -87,15 +81,4 @@ impl Dev {
 fn announce(url: &str, directory: &std::path::Path, partitions: u32) {
     println!("tributary dev listens on {url}");
     println!("data in {}, {partitions} partitions; stop with Ctrl-C", directory.display());
-}
-
-async fn wait_for_signal() -> Outcome {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Failure::failed("no signals", e))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Failure::failed("no signals", e))?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
 }

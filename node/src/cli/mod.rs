@@ -4,12 +4,16 @@ mod claim;
 mod completions;
 mod configuration;
 mod dev;
+mod ingest;
+mod journal;
 mod rebuild;
+mod seal;
 mod send;
 mod settle;
 mod sql;
 mod status;
 mod table;
+mod topics;
 mod verify;
 
 use std::path::PathBuf;
@@ -29,15 +33,31 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("TRIBUTA
 pub struct Arguments {
     /// Log more: -v for information, -vv for details.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub verbose: u8,
+    verbose: u8,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    /// How much is logged. A service tells more by itself, for nobody watches it start.
+    pub fn verbosity(&self) -> u8 {
+        let is_service = matches!(self.command, Command::Ingest(_) | Command::Seal(_));
+        self.verbose.saturating_add(u8::from(is_service))
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Run everything in one process: embedded log, local store, local data availability.
     Dev(dev::Dev),
+    /// Take events over HTTP and record them in Kafka.
+    Ingest(ingest::Ingest),
+    /// Seal what Kafka holds into batches.
+    Seal(seal::Seal),
+    /// Create or check the topic of the deployment.
+    Topics(topics::Topics),
+    /// Accept a gap between log and journal, or list those accepted.
+    Journal(journal::JournalCommand),
     /// Send NDJSON files of events.
     Send(send::Send),
     /// Run one SQL query.
@@ -83,10 +103,42 @@ impl DataArguments {
     }
 }
 
+/// What the services have in common.
+#[derive(Args, Clone)]
+pub struct ServiceArguments {
+    #[command(flatten)]
+    data: DataArguments,
+    /// The port; 0 takes a free one [default: 8080].
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl ServiceArguments {
+    /// The effective configuration: file, environment, then these flags.
+    pub fn load(&self) -> Result<Config, Failure> {
+        let mut config = self.data.load()?;
+        if let Some(port) = self.port {
+            config.http.port = port;
+        }
+        Ok(config)
+    }
+}
+
+/// Says on stdout where a service listens.
+pub fn announce(service: &str, listener: &tokio::net::TcpListener, what: &str) -> Outcome {
+    let address = listener.local_addr().map_err(|e| Failure::failed("no address", e))?;
+    println!("tributary {service} listens on http://{address}; {what}");
+    Ok(())
+}
+
 /// Runs the subcommand.
 pub async fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
         Command::Dev(command) => command.run().await,
+        Command::Ingest(command) => command.run().await,
+        Command::Seal(command) => command.run().await,
+        Command::Topics(command) => command.run().await,
+        Command::Journal(command) => command.run().await,
         Command::Send(command) => command.run().await,
         Command::Sql(command) => command.run().await,
         Command::Status(command) => command.run().await,

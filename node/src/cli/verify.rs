@@ -80,12 +80,15 @@ fn parse_type(text: &str) -> Result<EventType, String> {
 fn render(report: &Report) -> String {
     let mut text = format!(
         "deployment {}: no difference\n  {} batches of {} partitions with {} events: hashes, chain, Merkle roots\n  \
+         {} lists of identities; {} gaps of the log, accepted by an operator\n  \
          {} blobs against their certificates and the batches\n  {} tables: every file hashed; {} rows against the batches\n  \
          {} settled inferences with {} reward lines: recomputed from the batches\n",
         report.deployment,
         report.batches,
         report.partitions,
         report.events,
+        report.identity_lists,
+        report.gaps,
         report.blobs,
         report.tables,
         report.rows,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
+use tributary_journal::idlist::{self, Entries};
 use tributary_journal::{Header, JournalError, SealedBatch};
 use tributary_schemas::cut::Cut;
-use tributary_schemas::identity::Identity;
+use tributary_schemas::identity::{ContentDigest, Identity};
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::protobuf;
 
@@ -20,7 +21,7 @@ use crate::progress::Progress;
 /// The invariant that is broken, and by what.
 type Broken = (Invariant, String);
 
-/// Checks every batch that the cut covers: J1, J3 and J4.
+/// Checks every batch that the cut covers: J1, J3, J4 and J5.
 pub(super) async fn check(
     sources: &Sources,
     cut: &Cut,
@@ -37,12 +38,15 @@ pub(super) async fn check(
                 Ok(batch) => batch,
                 Err(error) => return Err(unreadable(&*sources.store, error).await),
             };
-            let identities = check_batch(sources, batch.clone(), previous.as_ref(), (partition, seq))
+            let entries = check_batch(sources, batch.clone(), previous.as_ref(), (partition, seq))
                 .await
                 .map_err(|(invariant, what)| invariant.broken(name(partition, seq), what))?;
+            let identities: Vec<Identity> = entries.iter().map(|(identity, _)| *identity).collect();
             if let Some(repeated) = window.take(&batch.header, &identities) {
                 return Err(repetition(&batch, repeated, length));
             }
+            report.identity_lists += u64::from(check_list(sources, &batch.header, &entries).await?);
+            report.gaps += u64::from(batch.header.gap);
             report.batches += 1;
             report.events += u64::from(batch.header.events);
             previous = Some(batch.header);
@@ -85,32 +89,47 @@ fn repetition(batch: &SealedBatch, repeated: Repeated, window: Duration) -> Sett
     Invariant::J4.broken(name(partition, seq), what)
 }
 
+/// J5. Whether the batch has a list of identities; it can be made again, so that one is missing is no difference.
+async fn check_list(sources: &Sources, header: &Header, entries: &Entries) -> Result<bool, SettlementError> {
+    let listed = match sources.journal.ids(header.partition, header.seq).await {
+        Ok(None) => return Ok(false),
+        Ok(Some(listed)) => listed,
+        Err(error) => return Err(Invariant::J5.name_in(error.into())),
+    };
+    if (&listed.0, &listed.1) == (header, entries) {
+        return Ok(true);
+    }
+    let object = idlist::path(header.partition, header.seq).to_string();
+    Err(Invariant::J5.broken(object, "it is not the list of the identities in its batch"))
+}
+
 /// Checks one batch; gives the identities of its events in their order.
 async fn check_batch(
     sources: &Sources,
     batch: SealedBatch,
     previous: Option<&Header>,
     (partition, seq): (Partition, Seq),
-) -> Result<Vec<Identity>, Broken> {
+) -> Result<Entries, Broken> {
     let genesis = sources.journal.genesis().clone();
     check_link(&batch.header, previous, (partition, seq)).map_err(|what| (Invariant::J1, what))?;
     if batch.header.deployment != genesis.deployment {
         return Err((Invariant::J1, "it belongs to another deployment".to_owned()));
     }
-    let checked = tokio::task::spawn_blocking(move || -> Result<Vec<Identity>, Broken> {
+    let checked = tokio::task::spawn_blocking(move || -> Result<Entries, Broken> {
         // J3.
         batch.verify_root().map_err(|damage| (Invariant::J3, damage.to_string()))?;
+        batch.decision().map_err(|damage| (Invariant::J3, damage.to_string()))?;
         let events = batch.events().map_err(|damage| (Invariant::J3, damage.to_string()))?;
-        let mut identities = Vec::with_capacity(events.len());
+        let mut entries = Entries::with_capacity(events.len());
         for (ordinal, bytes) in events.iter().enumerate() {
             let event = protobuf::decode(bytes).map_err(|error| (Invariant::J3, format!("event {ordinal}: {error}")))?;
             // J4: identities are compared within a partition, which a key never leaves.
             if genesis.partitions.partition_of(event.draft.key().as_bytes()) != batch.header.partition {
                 return Err((Invariant::J4, format!("event {ordinal} has a key of another partition")));
             }
-            identities.push(Identity::of(&event.draft));
+            entries.push((Identity::of(&event.draft), ContentDigest::of(&event.draft)));
         }
-        Ok(identities)
+        Ok(entries)
     });
     checked.await.map_err(|_| (Invariant::J3, "checking it was interrupted".to_owned()))?
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tributary_tests::chance::Chance;
+use tributary_tests::chance::{Chance, named_seed};
 use tributary_tests::play::{WAIT_AT_MOST, settle, wait};
 use tributary_tests::server::{Options, Server};
 use tributary_tests::worlds::{self, EDGE_WORLDS, EpochInput, World};
@@ -82,7 +82,7 @@ async fn settle_under_kill(server: &mut Server, moments: Moments, chance: &mut C
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_edge_worlds_killed_at_random_settle_as_if_nothing_had_happened() -> Outcome {
-    let first: u64 = std::env::var("TRIBUTARY_E2E_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let first = named_seed().unwrap_or(0);
     let seeds = if long() { 200 } else { 20 };
     crowd::run_all((first..first + seeds).map(|seed| async move {
         let partitions = *Chance::of(seed).one_of(&[1, 4, 16]);

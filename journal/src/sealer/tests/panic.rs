@@ -51,7 +51,7 @@ async fn a_partition_whose_task_breaks_is_told_at_once_while_the_others_go_on() 
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
         let (sealer, shutdown) = (sealer.clone(), shutdown.clone());
-        async move { sealer.run(shutdown).await }
+        async move { sealer.run(super::all_of(&sealer), shutdown).await }
     });
     let told = async {
         while !sealer.state()[1].stopped {

@@ -1,0 +1,82 @@
+//! What may have put another log in the place of the one that is read: a topic created again, brokers that were away. The client
+//! library goes on in whatever it finds at the next offset; here nobody goes on unawares.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::KafkaError;
+use tokio::sync::Notify;
+use tributary_schemas::ids::{Partition, PartitionCount};
+
+use super::appender::tell;
+use crate::metrics::Metrics;
+
+/// How many there were.
+pub(super) struct Disturbances {
+    count: AtomicU64,
+    /// Wakes those who wait for a partition.
+    changed: Vec<Arc<Notify>>,
+    metrics: Metrics,
+}
+
+impl Disturbances {
+    pub(super) fn new(partitions: PartitionCount, metrics: Metrics) -> Self {
+        let changed = partitions.partitions().map(|_| Arc::default()).collect();
+        Self { count: AtomicU64::new(0), changed, metrics }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// Wakes those who wait for the partition, for a record or for a disturbance.
+    pub(super) fn changed(&self, partition: Partition) -> &Arc<Notify> {
+        &self.changed[partition.index()]
+    }
+
+    /// Wakes all who wait.
+    pub(super) fn wake_all(&self) {
+        self.changed.iter().for_each(|changed| changed.notify_waiters());
+    }
+
+    fn note(&self) {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        self.metrics.disturbances.inc();
+        self.wake_all();
+    }
+}
+
+/// Listens to the client library.
+pub(super) struct Context {
+    topic: String,
+    disturbances: Arc<Disturbances>,
+}
+
+impl Context {
+    pub(super) fn new(topic: &str, disturbances: Arc<Disturbances>) -> Self {
+        Self { topic: topic.to_owned(), disturbances }
+    }
+}
+
+impl ClientContext for Context {
+    /// Called by the thread that fetches, before it goes on.
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        let lost = facility == "STATE" && message.contains("changed state UP -> ");
+        let replaced = facility == "METADATA" && message.contains(&format!("Topic {} changed id", self.topic));
+        if lost || replaced {
+            tracing::info!(%message, "reading from Kafka was disturbed: log and journal are compared again");
+            self.disturbances.note();
+        } else {
+            tell(level, facility, message);
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, %reason, "Kafka");
+    }
+}
+
+impl ConsumerContext for Context {}

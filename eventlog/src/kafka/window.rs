@@ -1,0 +1,102 @@
+//! What is fetched of one partition, from where its reader is.
+
+use bytes::Bytes;
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Message};
+use tokio::time::Duration;
+use tributary_schemas::ids::{Offset, Partition};
+
+use super::disturbances::Context;
+use crate::record::LoggedRecord;
+
+/// What is fetched of a partition.
+pub(super) struct Window {
+    queue: PartitionQueue<Context>,
+    /// The offset of the record that comes next; `None` while nothing is fetched.
+    pub(super) position: Option<i64>,
+    /// That record, if it was taken from the queue already.
+    pub(super) ahead: Option<LoggedRecord>,
+    /// The brokers had nothing more at this offset.
+    pub(super) end: Option<i64>,
+    /// The queue went on without the record at the first offset, at the second.
+    pub(super) hole: Option<(i64, i64)>,
+    /// How many disturbances there had been when it came here; `None` after one of its own.
+    pub(super) disturbances: Option<u64>,
+    pub(super) is_assigned: bool,
+}
+
+impl Window {
+    pub(super) fn new(queue: PartitionQueue<Context>) -> Self {
+        Self { queue, position: None, ahead: None, end: None, hole: None, disturbances: None, is_assigned: false }
+    }
+
+    /// The next record, if it is fetched already.
+    pub(super) fn next(&mut self, partition: Partition) -> Option<LoggedRecord> {
+        if let Some(ahead) = self.ahead.take() {
+            return Some(ahead);
+        }
+        while let Some(at) = self.position {
+            let message = match self.queue.poll(Duration::ZERO) {
+                None => return None,
+                Some(Ok(message)) => message,
+                Some(Err(KafkaError::PartitionEOF(_))) => {
+                    self.end = self.position;
+                    continue;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%partition, %error, "Kafka");
+                    if is_of_offset(&error) {
+                        self.disturbances = None;
+                        return None;
+                    }
+                    continue;
+                }
+            };
+            if message.offset() < at {
+                continue;
+            }
+            if message.offset() > at {
+                // Probably fetched before the window came here: it comes here once more.
+                (self.hole, self.position) = (Some((at, message.offset())), None);
+                return None;
+            }
+            let Some(record) = record_of(&message) else { continue };
+            self.position = Some(at + 1);
+            return Some(record);
+        }
+        None
+    }
+
+    /// Puts the record back that was given last.
+    pub(super) fn put_back(&mut self, record: LoggedRecord) {
+        self.ahead = Some(record);
+    }
+
+    /// The offset of the record that [`Self::next`] gives.
+    pub(super) fn at(&self) -> Option<i64> {
+        self.ahead.as_ref().map(|record| signed(record.offset)).or(self.position)
+    }
+}
+
+/// Whether nothing more is fetched, for the offset is not there.
+fn is_of_offset(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange | RDKafkaErrorCode::LogTruncation)
+    )
+}
+
+fn record_of(message: &BorrowedMessage<'_>) -> Option<LoggedRecord> {
+    let offset = u64::try_from(message.offset()).ok().and_then(Offset::new)?;
+    let bytes = |part: Option<&[u8]>| part.map_or_else(Bytes::new, Bytes::copy_from_slice);
+    Some(LoggedRecord { offset, key: bytes(message.key()), value: bytes(message.payload()) })
+}
+
+pub(super) fn signed(offset: Offset) -> i64 {
+    i64::try_from(offset.get()).unwrap_or(i64::MAX)
+}
+
+pub(super) fn number(partition: Partition) -> i32 {
+    i32::try_from(partition.index()).expect("a partition count fits")
+}

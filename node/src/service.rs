@@ -1,0 +1,35 @@
+//! What all services do alike: they run until they are told to end, then end in order and in time.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::exit::{Failure, Outcome};
+use crate::stages::Stages;
+
+/// How long requests may take to end after a signal.
+pub const DRAIN: Duration = Duration::from_secs(7);
+/// How long the stages may take to end after a signal.
+const END_MAX: Duration = Duration::from_secs(8);
+
+/// Waits for SIGTERM or SIGINT, or for a stage that ends by itself, which is a failure that names it; then ends all stages.
+pub async fn until_told(mut stages: Stages, shutdown: &CancellationToken) -> Outcome {
+    let fault = tokio::select! {
+        signalled = wait_for_signal() => signalled.err(),
+        fault = stages.fault() => Some(fault),
+    };
+    shutdown.cancel();
+    let ended = stages.end(END_MAX).await;
+    fault.map_or(ended, Err)
+}
+
+async fn wait_for_signal() -> Outcome {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(|e| Failure::failed("no signals", e))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(|e| Failure::failed("no signals", e))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
