@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
-use tributary_schemas::units::{Hash, keccak256};
+use tributary_schemas::units::{Hash, keccak256_of};
 
 use crate::error::LogError;
 
@@ -72,11 +72,7 @@ impl LoggedRecord {
     /// `keccak256(u32be(key length) ‖ key ‖ value)`: by it a reader knows the record again.
     pub fn hash(&self) -> Hash {
         let length = u32::try_from(self.key.len()).expect("a key is at most 65,535 bytes");
-        let mut bytes = Vec::with_capacity(4 + self.bytes());
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&self.key);
-        bytes.extend_from_slice(&self.value);
-        keccak256(&bytes)
+        keccak256_of(&[&length.to_be_bytes(), &self.key, &self.value])
     }
 }
 

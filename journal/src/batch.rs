@@ -16,7 +16,9 @@ pub const BODY_BYTES_MAX: u32 = 900_000;
 /// Bytes of the length before each event in the body.
 pub const EVENT_PREFIX_BYTES: usize = 4;
 
-const ZSTD_LEVEL: i32 = 3;
+/// Bodies of the recorded flywheel: level 3 makes them 2.5 % smaller in one and a half times the time, level 1 makes them 8 % larger in
+/// six sevenths of it.
+const ZSTD_LEVEL: i32 = 2;
 
 /// What goes into a batch.
 #[derive(Clone, Debug)]

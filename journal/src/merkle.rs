@@ -4,7 +4,7 @@
 //! Leaves are sorted by hash; n leaves make an array of 2n − 1 nodes with leaf i at 2n − 2 − i and the root at 0; the
 //! children of node i are 2i + 1 and 2i + 2, and a node is the keccak-256 of its children in sorted order.
 
-use tributary_schemas::units::{Address, Hash, keccak256};
+use tributary_schemas::units::{Address, Hash, keccak256, keccak256_of};
 
 /// A whole tree, kept as its array of nodes, so that a proof is a walk from leaf to root.
 #[derive(Clone, Debug)]
@@ -83,10 +83,7 @@ pub fn verify(root: Hash, leaf: Hash, proof: &[Hash]) -> bool {
 /// The leaf of an event: keccak256(keccak256(ordinal as 4 bytes big-endian ‖ event bytes)), so that the root commits to
 /// the order too.
 pub fn event_leaf(ordinal: u32, event: &[u8]) -> Hash {
-    let mut bytes = Vec::with_capacity(4 + event.len());
-    bytes.extend_from_slice(&ordinal.to_be_bytes());
-    bytes.extend_from_slice(event);
-    keccak256(keccak256(bytes))
+    keccak256(keccak256_of(&[&ordinal.to_be_bytes(), event]))
 }
 
 /// The leaf of an account: keccak256(keccak256(abi.encode(address account, uint256 cumulative))).

@@ -19,6 +19,8 @@ pub fn init(verbosity: u8) {
         }
         _ => "debug",
     };
+    // What the client library of Kafka says comes by callbacks, and is told with its level and place.
+    let level = format!("{level},rdkafka=off,librdkafka=off");
     let filter = EnvFilter::try_from_env("TRIBUTARY_LOG").unwrap_or_else(|_| EnvFilter::new(level));
     // A line that cannot be written, as on a full disk, is dropped: telling of it on stderr would end the thread.
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);

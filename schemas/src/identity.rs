@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 use crate::event::{Draft, EventType};
 use crate::protobuf;
 use crate::units::keccak256;
@@ -40,13 +42,14 @@ impl fmt::Debug for Identity {
 pub struct ContentDigest(pub [u8; 8]);
 
 impl ContentDigest {
-    /// The digest of this event: the first 8 bytes of keccak-256 over its time in microseconds (eight bytes, big-endian) and
+    /// The digest of this event: the first 8 bytes of SHA-256 (which processors compute themselves) over its time in microseconds (eight bytes, big-endian) and
     /// its data in protobuf, including the tag that says of which type it is.
     pub fn of(draft: &Draft) -> Self {
         let mut text = Vec::with_capacity(512);
         text.extend_from_slice(&draft.time.micros().to_be_bytes());
         protobuf::encode_data(&draft.data, &mut text);
-        Self(head(&text))
+        let hash = Sha256::digest(&text);
+        Self(hash.first_chunk().copied().expect("a hash has 32 bytes"))
     }
 }
 

@@ -7,6 +7,13 @@ pub use alloy_primitives::keccak256;
 /// 32 bytes: a keccak-256 hash, or one a producer sent.
 pub type Hash = alloy_primitives::B256;
 
+/// keccak-256 of the parts in their order, without putting them together first.
+pub fn keccak256_of(parts: &[&[u8]]) -> Hash {
+    let mut hasher = alloy_primitives::Keccak256::new();
+    parts.iter().for_each(|part| hasher.update(part));
+    hasher.finalize()
+}
+
 /// Why a text or number is not of its unit. The message continues "`field` …".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

@@ -30,7 +30,8 @@ const RECORDS_MAX: usize = 1_000_000;
 pub(super) struct Appender {
     settings: Settings,
     config: ClientConfig,
-    live: RwLock<Arc<Live>>,
+    /// Made for the first append: a process that only reads needs none.
+    live: RwLock<Option<Arc<Live>>>,
     room: Arc<Semaphore>,
     units: usize,
     shared: Arc<Shared>,
@@ -98,10 +99,9 @@ impl Appender {
             .set("queue.buffering.max.messages", RECORDS_MAX.to_string())
             .set("queue.buffering.max.kbytes", (settings.append_bytes_max * 2 / 1024).to_string());
         let shared = Arc::new(Shared { watermarks, metrics, trouble: Mutex::default() });
-        let live = Live::new(&config, &shared)?;
         let units = settings.append_bytes_max.div_ceil(UNIT_BYTES);
         let room = Arc::new(Semaphore::new(units));
-        Ok(Self { settings, config, live: RwLock::new(Arc::new(live)), room, units, shared })
+        Ok(Self { settings, config, live: RwLock::default(), room, units, shared })
     }
 
     /// The most bytes of one append.
@@ -146,7 +146,7 @@ impl Appender {
 
     /// Waits a little until what is on its way is answered.
     pub(super) fn flush(&self) {
-        let live = Arc::clone(&self.live.read());
+        let Some(live) = self.live.read().clone() else { return };
         if let Err(error) = live.producer.flush(FLUSH_MAX) {
             tracing::warn!(%error, "not all records were acknowledged before the end");
         }
@@ -170,18 +170,21 @@ impl Appender {
 
     /// The producer, or another in its place if it is broken for good.
     fn live(&self) -> Result<Arc<Live>, LogError> {
-        let live = Arc::clone(&self.live.read());
-        if !live.is_broken() {
+        let usable = |live: &Option<Arc<Live>>| live.clone().filter(|live| !live.is_broken());
+        if let Some(live) = usable(&self.live.read()) {
             return Ok(live);
         }
         let mut slot = self.live.write();
-        if slot.is_broken() {
-            let broken = std::mem::replace(&mut *slot, Arc::new(Live::new(&self.config, &self.shared)?));
+        if let Some(live) = usable(&slot) {
+            return Ok(live);
+        }
+        let fresh = Arc::new(Live::new(&self.config, &self.shared)?);
+        if let Some(broken) = slot.replace(Arc::clone(&fresh)) {
             self.shared.metrics.reopens.inc();
             // Its end waits for a thread of its own; whoever waits for its records is told that they failed.
             std::thread::spawn(move || drop(broken));
         }
-        Ok(Arc::clone(&slot))
+        Ok(fresh)
     }
 
     fn send(&self, live: &Live, records: &[(Partition, Record)], pending: &Arc<Pending>) {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::sync::Notify;
 use tributary_schemas::ids::{Partition, PartitionCount};
 
@@ -67,7 +67,7 @@ impl ClientContext for Context {
         let lost = facility == "STATE" && message.contains("changed state UP -> ");
         let replaced = facility == "METADATA" && message.contains(&format!("Topic {} changed id", self.topic));
         if lost || replaced {
-            tracing::info!(%message, "reading from Kafka was disturbed: log and journal are compared again");
+            tracing::debug!(%message, "reading from Kafka was disturbed: log and journal are compared again");
             self.disturbances.note();
         } else {
             tell(level, facility, message);
@@ -75,7 +75,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, %reason, "Kafka");
+        // That a partition has no more at present is said here too.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::warn!(%error, %reason, "Kafka");
+        }
     }
 }
 

@@ -82,7 +82,9 @@ impl Reader {
             .set("fetch.wait.max.ms", "100")
             .set("fetch.error.backoff.ms", "100")
             .set("fetch.message.max.bytes", (MESSAGE_BYTES_MAX.max(4 << 20)).to_string())
-            .set("queued.min.messages", "10000")
+            .set("queued.min.messages", "100000")
+            // A window that was full is filled again at once.
+            .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", (settings.read_ahead_bytes / 1024).to_string());
         let reject = |reason: String| LogError::Reject { reason };
         let disturbances = Arc::new(Disturbances::new(partitions, metrics));

@@ -89,8 +89,14 @@ fn is_of_offset(error: &KafkaError) -> bool {
 
 fn record_of(message: &BorrowedMessage<'_>) -> Option<LoggedRecord> {
     let offset = u64::try_from(message.offset()).ok().and_then(Offset::new)?;
-    let bytes = |part: Option<&[u8]>| part.map_or_else(Bytes::new, Bytes::copy_from_slice);
-    Some(LoggedRecord { offset, key: bytes(message.key()), value: bytes(message.payload()) })
+    let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+    // One allocation for both.
+    let mut key_and_value = Vec::with_capacity(key.len() + value.len());
+    key_and_value.extend_from_slice(key);
+    key_and_value.extend_from_slice(value);
+    let mut key_and_value = Bytes::from(key_and_value);
+    let key = key_and_value.split_to(key.len());
+    Some(LoggedRecord { offset, key, value: key_and_value })
 }
 
 pub(super) fn signed(offset: Offset) -> i64 {
