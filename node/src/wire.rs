@@ -80,7 +80,7 @@ impl Record {
     pub async fn open(config: &Config, born_with: Option<PartitionCount>) -> Result<Self, Failure> {
         let directory = store_directory(config)?;
         if born_with.is_none() {
-            check_is_one(&directory)?;
+            check_is_one(config, &directory)?;
         }
         Self::over(store_to_write(&directory)?, config, born_with).await
     }
@@ -89,7 +89,7 @@ impl Record {
     /// process cannot write to.
     pub async fn open_read_only(config: &Config) -> Result<Self, Failure> {
         let directory = store_directory(config)?;
-        check_is_one(&directory)?;
+        check_is_one(config, &directory)?;
         Self::over(store_to_read(&directory)?, config, None).await
     }
 
@@ -271,14 +271,15 @@ pub fn store_directory(config: &Config) -> Result<PathBuf, Failure> {
     Ok(named.unwrap_or_else(|| config.data.dir.join("store")))
 }
 
-fn check_is_one(store: &Path) -> Outcome {
-    match store.is_dir() {
-        true => Ok(()),
-        false => Err(Failure::Failed(format!(
-            "there is no store at {}: name the data directory that `tributary dev` writes with --data-dir, or `store.url`",
-            store.display()
-        ))),
+fn check_is_one(config: &Config, store: &Path) -> Outcome {
+    if store.is_dir() {
+        return Ok(());
     }
+    let directory = config.data.dir.display();
+    Err(Failure::Failed(match config.store.url.is_empty() {
+        true => format!("{directory} is no data directory: name the one that `tributary dev` writes with --data-dir"),
+        false => format!("there is no store at {}: name the one that sealers write with `store.url`", store.display()),
+    }))
 }
 
 /// A store that is written to.
