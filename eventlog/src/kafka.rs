@@ -83,6 +83,7 @@ impl KafkaLog {
             return Err(LogError::Reject { reason: format!("topic {topic} has {found} partitions; the deployment has {born}") });
         }
         self.is_checked.store(true, Ordering::Release);
+        self.appender.forget_trouble();
         Ok(())
     }
 

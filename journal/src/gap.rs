@@ -11,7 +11,7 @@ use tributary_schemas::units::Hash;
 use crate::batch::{Contents, SealedBatch};
 use crate::error::{Damage, JournalError};
 use crate::header::Header;
-use crate::sealer::gaps;
+use crate::sealer::{candidate::examine, gaps};
 use crate::store::Journal;
 
 /// The longest reason.
@@ -60,8 +60,8 @@ impl SealedBatch {
 }
 
 /// Records that the operator knows of the gap between journal and log, and that sealing goes on behind it: at `from` if that is
-/// named, else where no record that the log holds can be left out. Without a gap, records are skipped up to a `from` behind the
-/// journal's end, as over one that is no event. Sealers that stand still on this partition go on by themselves.
+/// named, else where no record that the log holds can be left out. Without a gap, one record that cannot be sealed is gone over, if
+/// `from` is the offset after it. Sealers that stand still on this partition go on by themselves.
 ///
 /// # Errors
 /// `Refused` if there is nothing to go over, if `from` lies outside the log, or for a reason that is empty or too long; `Fenced`
@@ -82,9 +82,9 @@ pub async fn accept(
     let found = match (gaps::check(log, partition, head.as_ref()).await, from) {
         (Err(JournalError::Corrupt { reason, .. }), _) => reason,
         (Err(error), _) => return Err(error),
-        (Ok(()), Some(from)) if from > ends => format!("log and journal fit together; records {ends} up to {from} are skipped"),
+        (Ok(()), Some(from)) if from == ends.next() => unsealable(log, partition, ends).await?,
         (Ok(()), _) => {
-            let hint = "to go over records, name an offset behind them";
+            let hint = format!("a record at offset {ends} that cannot be sealed is gone over by naming offset {}", ends.next());
             return Err(JournalError::Refused(format!("log and journal of partition {partition} fit together: no gap; {hint}")));
         }
     };
@@ -166,6 +166,22 @@ async fn hash_before(log: &dyn EventLog, partition: Partition, offset: Offset, b
         Ok(records) => Ok(records.first().filter(|record| record.offset == last).map_or(Hash::ZERO, |record| record.hash())),
         Err(LogError::OutOfRange { .. }) => Ok(Hash::ZERO),
         Err(error) => Err(JournalError::log(partition, error)),
+    }
+}
+
+/// Why the record at the offset cannot be sealed.
+///
+/// # Errors
+/// `Refused` if it can.
+async fn unsealable(log: &dyn EventLog, partition: Partition, offset: Offset) -> Result<String, JournalError> {
+    let records = log.read(partition, offset, 1).await.map_err(|error| JournalError::log(partition, error))?;
+    match examine(partition, offset, records) {
+        Err(JournalError::Corrupt { object, reason }) => Ok(format!("{object}: {reason}")),
+        Err(error) => Err(error),
+        Ok(_) => {
+            let reason = format!("the record at offset {offset} of partition {partition} can be sealed: no gap");
+            Err(JournalError::Refused(reason))
+        }
     }
 }
 

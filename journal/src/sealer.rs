@@ -15,7 +15,7 @@ use crate::seen::SeenIndex;
 use crate::settings::Settings;
 use crate::store::Journal;
 
-mod candidate;
+pub(crate) mod candidate;
 mod crew;
 pub(crate) mod gaps;
 mod lane;
@@ -191,7 +191,12 @@ impl Shared {
         let trouble = error.map(|error| Trouble { text: error.to_string(), stopped: !error.is_retry() });
         let stopped = trouble.as_ref().is_some_and(|trouble| trouble.stopped);
         self.metrics.stopped.get_or_create(&PartitionLabel(partition)).set(i64::from(stopped));
-        self.troubles.lock()[partition.index()] = trouble;
+        let mut troubles = self.troubles.lock();
+        let known = troubles[partition.index()].as_ref().map(|known| known.text.as_str());
+        if let Some(new) = trouble.as_ref().filter(|new| known != Some(new.text.as_str())) {
+            tracing::warn!(%partition, error = %new.text, "the partition does not get on");
+        }
+        troubles[partition.index()] = trouble;
     }
 
     fn age_left(&self, since: tributary_schemas::ids::Timestamp) -> Duration {

@@ -96,7 +96,7 @@ impl Config {
             ("kafka.replication", self.kafka.replication.into(), 1, 1000),
             ("kafka.min_insync_replicas", self.kafka.min_insync_replicas.into(), 1, self.kafka.replication.into()),
             ("kafka.retention_ms", self.kafka.retention_ms, 1, i64::MAX.unsigned_abs()),
-            ("kafka.session_timeout_ms", self.kafka.session_timeout_ms, 1, 3_600_000),
+            ("kafka.session_timeout_ms", self.kafka.session_timeout_ms, 1_000, 300_000),
             ("kafka.delivery_timeout_ms", self.kafka.delivery_timeout_ms, 100, 3_600_000),
             ("kafka.append_bytes_max", self.kafka.append_bytes_max, REQUEST_BYTES_MAX as u64, 1 << 31),
             ("da.blob_bytes_max", self.da.blob_bytes_max, 1, tributary_da::settings::PAYLOAD_BYTES_LIMIT as u64),

@@ -324,6 +324,7 @@ fn make(directory: &Path) -> Result<(), LockError> {
 pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
     let record = Record::open(config, None).await?;
     let failed = |error: LockError| Failure::Failed(error.to_string());
+    make(&record.directory).map_err(failed)?;
     let wait_max = Duration::from_millis(config.settlement.wait_ms);
     let _turn = JobLock::take(&record.directory, wait_max, |_| {}).await.map_err(failed)?;
     match take(&record.directory) {

@@ -144,6 +144,11 @@ impl Appender {
         self.shared.trouble.lock().clone().map(|reason| LogError::Retry { reason })
     }
 
+    /// The brokers answer again: whether they take records, the next one tells.
+    pub(super) fn forget_trouble(&self) {
+        *self.shared.trouble.lock() = None;
+    }
+
     /// Waits a little until what is on its way is answered.
     pub(super) fn flush(&self) {
         let Some(live) = self.live.read().clone() else { return };

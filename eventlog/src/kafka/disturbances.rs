@@ -14,6 +14,9 @@ use tributary_schemas::ids::{Partition, PartitionCount};
 use super::appender::tell;
 use crate::metrics::Metrics;
 
+/// The id of a topic that is not known yet.
+const UNKNOWN_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA ";
+
 /// How many there were.
 pub(super) struct Disturbances {
     count: AtomicU64,
@@ -62,10 +65,14 @@ impl Context {
 }
 
 impl ClientContext for Context {
-    /// Called by the thread that fetches, before it goes on.
+    /// Called by whoever serves the client's events, in the order in which they were queued.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        let lost = facility == "STATE" && message.contains("changed state UP -> ");
-        let replaced = facility == "METADATA" && message.contains(&format!("Topic {} changed id", self.topic));
+        // Connections of these kinds fetch nothing.
+        let fetches = !message.contains("/bootstrap: ") && !message.contains("GroupCoordinator: ");
+        let lost = facility == "STATE" && fetches && message.contains("changed state UP -> ");
+        let changed = format!("Topic {} changed id from ", self.topic);
+        let replaced =
+            facility == "METADATA" && message.split_once(&changed).is_some_and(|(_, ids)| !ids.starts_with(UNKNOWN_ID));
         if lost || replaced {
             tracing::debug!(%message, "reading from Kafka was disturbed: log and journal are compared again");
             self.disturbances.note();

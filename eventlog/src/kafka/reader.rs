@@ -22,8 +22,8 @@ use crate::error::LogError;
 use crate::metrics::Metrics;
 use crate::record::{Bounds, LoggedRecord};
 
-/// How often the client's events are served.
-const POLL: Duration = Duration::from_millis(100);
+/// How often the client's events are served while nobody reads.
+const SERVE_EVERY: Duration = Duration::from_millis(10);
 /// How often somebody who waits for a record asks the brokers whether it is there, where nothing is fetched.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// Between two attempts to come to an offset.
@@ -41,6 +41,8 @@ struct Shared {
     watermarks: Arc<Watermarks>,
     windows: Vec<Mutex<Window>>,
     disturbances: Arc<Disturbances>,
+    /// Held while events of the client library are served.
+    serving: Mutex<()>,
     is_closed: AtomicBool,
 }
 
@@ -101,7 +103,8 @@ impl Reader {
             windows.push(Mutex::new(Window::new(queue)));
         }
         let is_closed = AtomicBool::new(false);
-        let shared = Arc::new(Shared { consumer, watermarks, windows, disturbances, is_closed, settings });
+        let shared =
+            Arc::new(Shared { consumer, watermarks, windows, disturbances, serving: Mutex::new(()), is_closed, settings });
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("kafka-reader".into()).spawn(move || serving.serve());
         let thread = thread.map_err(|error| LogError::Retry { reason: format!("no thread for the reader: {error}") })?;
@@ -244,6 +247,7 @@ impl Shared {
         if let Some(record) = window.next(partition) {
             window.put_back(record);
         }
+        self.serve_events();
         // The window stays as it is, so that the read that follows meets the same.
         if window.disturbances != Some(self.disturbances.count()) {
             return Err(LogError::Interrupted { partition });
@@ -258,6 +262,8 @@ impl Shared {
 
     /// What was taken just now follows what was taken before only if nothing came in between.
     fn check_undisturbed(&self, partition: Partition, window: &mut Window) -> Result<(), LogError> {
+        // The client library queues what it tells of a disturbance before it queues a record from behind it.
+        self.serve_events();
         if window.disturbances == Some(self.disturbances.count()) {
             return Ok(());
         }
@@ -295,13 +301,22 @@ impl Shared {
         Ok(hole)
     }
 
+    /// Has every event that is queued served before it returns, by this thread or another.
+    fn serve_events(&self) {
+        let _one_at_a_time = self.serving.lock();
+        while let Some(event) = self.consumer.poll(Duration::ZERO) {
+            match event {
+                Ok(_) | Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) => tracing::warn!(%error, "Kafka"),
+            }
+        }
+    }
+
     /// The thread's work.
     fn serve(&self) {
         while !self.is_closed.load(Ordering::Acquire) {
-            match self.consumer.poll(POLL) {
-                None | Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => {}
-                Some(Err(error)) => tracing::warn!(%error, "Kafka"),
-            }
+            self.serve_events();
+            std::thread::sleep(SERVE_EVERY);
         }
     }
 }

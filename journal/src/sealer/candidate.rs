@@ -14,20 +14,20 @@ use crate::genesis::DeploymentId;
 use crate::header::Header;
 
 /// A record, decoded.
-pub(super) struct Examined {
+pub(crate) struct Examined {
     record: LoggedRecord,
     identity: Identity,
     digest: ContentDigest,
     time: Timestamp,
 }
 
-/// Decodes records that must lie at `from` and the offsets after it.
+/// Decodes records that must lie at `from` and the offsets after it, up to the first that cannot be sealed.
 ///
 /// # Errors
-/// `Corrupt`, naming partition and offset, for an offset left out, a record that is no event, or one too large to seal.
-pub(super) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRecord>) -> Result<Vec<Examined>, JournalError> {
+/// `Corrupt`, naming partition and offset, if the first of them is left out, is no event, or is too large to seal.
+pub(crate) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRecord>) -> Result<Vec<Examined>, JournalError> {
     let mut expected = from;
-    let one = |record: LoggedRecord| {
+    let mut one = |record: LoggedRecord| {
         let corrupt =
             |reason: String| JournalError::corrupt(format!("partition {partition} of the log, offset {}", record.offset), reason);
         if record.offset != expected {
@@ -41,7 +41,15 @@ pub(super) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRec
         let (identity, digest) = (Identity::of(&event.draft), ContentDigest::of(&event.draft));
         Ok(Examined { record, identity, digest, time: event.draft.time })
     };
-    records.into_iter().map(one).collect()
+    let mut examined = Vec::with_capacity(records.len());
+    for record in records {
+        match one(record) {
+            Ok(fine) => examined.push(fine),
+            Err(error) if examined.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(examined)
 }
 
 /// What the seen-index says of identities, in their order.
@@ -112,6 +120,11 @@ impl Candidate {
     /// Whether the next record has no place in it.
     pub(super) fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// Takes no record any more.
+    pub(super) fn close(&mut self) {
+        self.full = true;
     }
 
     /// Takes records until it is full; those that are left stay in `pending`.

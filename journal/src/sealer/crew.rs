@@ -86,7 +86,9 @@ impl Drop for Crew {
 async fn run_partition(sealer: Sealer, share: Arc<dyn Share>, partition: Partition, shutdown: CancellationToken) {
     let shared = &sealer.shared;
     take_over(&sealer, partition, &shutdown).await;
+    sealer.lanes[partition.index()].lock().await.forget();
     while !shutdown.is_cancelled() {
+        let known = shared.journal.head(partition).map(|header| header.seq);
         let turn = sealer.lanes[partition.index()].lock().await.turn().await;
         shared.note(partition, turn.as_ref().err());
         if let Some(head) = shared.journal.head(partition) {
@@ -103,7 +105,7 @@ async fn run_partition(sealer: Sealer, share: Arc<dyn Share>, partition: Partiti
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return,
-                    () = another_decides(&sealer, partition) => Turn::Again,
+                    () = another_decides(&sealer, partition, known) => Turn::Again,
                 }
             }
         };
@@ -145,9 +147,8 @@ async fn take_over(sealer: &Sealer, partition: Partition, shutdown: &Cancellatio
 }
 
 /// Returns when another process has written the next batch of a partition that stands still: an operator's decision is one.
-async fn another_decides(sealer: &Sealer, partition: Partition) {
-    let head: Option<Seq> = sealer.shared.journal.head(partition).map(|header| header.seq);
-    if let Err(error) = sealer.shared.journal.wait_beyond(partition, head).await {
+async fn another_decides(sealer: &Sealer, partition: Partition, known: Option<Seq>) {
+    if let Err(error) = sealer.shared.journal.wait_beyond(partition, known).await {
         tracing::error!(%partition, %error, "the partition stands still until this process is started again");
         std::future::pending::<()>().await;
     }

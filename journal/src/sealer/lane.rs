@@ -44,6 +44,9 @@ pub(super) struct Lane {
     work: Option<Work>,
     /// A batch that was offered and may or may not be written: it is offered again, byte for byte.
     in_hand: Option<Arc<Sealed>>,
+    /// Whether work is taken out. If it still is when the next turn begins, an error or the end of a future has cut it off: it is
+    /// gone, and so is the proof that the next read follows what was read before.
+    is_out: bool,
     /// The list of identities that is being written.
     listing: Option<JoinHandle<()>>,
     /// When the lag was told last.
@@ -66,7 +69,7 @@ struct Work {
 
 impl Lane {
     pub(super) fn new(shared: Arc<Shared>, partition: Partition) -> Self {
-        Self { shared, partition, ready: None, work: None, in_hand: None, listing: None, lag_told: None }
+        Self { shared, partition, ready: None, work: None, in_hand: None, is_out: false, listing: None, lag_told: None }
     }
 
     /// Takes what the log holds, and seals once if the candidate is full or old.
@@ -93,6 +96,11 @@ impl Lane {
         }
         self.seal().await?;
         Ok(Turn::Again)
+    }
+
+    /// Compares log and journal again before anything else is read: the partition may have been another's meanwhile.
+    pub(super) fn forget(&mut self) {
+        (self.ready, self.work, self.in_hand) = (None, None, None);
     }
 
     /// Seals whatever is there until everything before `target` is sealed.
@@ -148,6 +156,9 @@ impl Lane {
         let shared = self.shared.clone();
         // Ends when the head stands still; each round it has moved.
         loop {
+            if std::mem::take(&mut self.is_out) {
+                self.ready = None;
+            }
             let head = shared.journal.head(self.partition);
             if self.ready.as_ref().is_some_and(|ready| ready.head == head) {
                 return Ok(());
@@ -181,13 +192,15 @@ impl Lane {
         self.work();
         // Each round takes at least one record or fills the candidate, whose records are limited.
         while let Some(work) = self.work.take_if(|work| !work.candidate.is_full()) {
+            self.is_out = true;
             let records = if work.pending.is_empty() { self.read(work.candidate.next_offset()).await? } else { Vec::new() };
             if records.is_empty() && work.pending.is_empty() {
-                self.work = self.ready.is_some().then_some(work);
+                (self.work, self.is_out) = (self.ready.is_some().then_some(work), false);
                 return Ok(());
             }
             let (shared, partition, base) = (self.shared.clone(), self.partition, self.base().cloned());
             self.work = Some(blocking(move || work.advance(&shared, partition, base, records)).await?);
+            self.is_out = false;
         }
         Ok(())
     }
@@ -212,11 +225,12 @@ impl Lane {
     async fn seal(&mut self) -> Result<(), JournalError> {
         if self.in_hand.is_none() {
             let Some(work) = self.work.take() else { return Ok(()) };
+            self.is_out = true;
             let (previous, deployment) = (self.base().cloned(), self.shared.journal.genesis().deployment);
             let (partition, now) = (self.partition, self.shared.clock.now());
             let candidate = work.candidate;
             let sealed = blocking(move || candidate.seal(deployment, partition, previous, now)).await?;
-            self.in_hand = sealed.map(Arc::new);
+            (self.in_hand, self.is_out) = (sealed.map(Arc::new), false);
             self.work = self
                 .in_hand
                 .as_ref()
@@ -331,7 +345,12 @@ impl Work {
         base: Option<Header>,
         records: Vec<LoggedRecord>,
     ) -> Result<Self, JournalError> {
-        self.pending.extend(examine(partition, self.candidate.next_offset(), records)?);
+        match examine(partition, self.candidate.next_offset(), records) {
+            Ok(examined) => self.pending.extend(examined),
+            // What was taken before it is sealed first.
+            Err(_) if self.candidate.since().is_some() => self.candidate.close(),
+            Err(error) => return Err(error),
+        }
         // The batch is sealed now or later, and never before the one it follows.
         let now = shared.clock.now();
         let sealed_at = base.map_or(now, |header| header.sealed_at.max(now));

@@ -91,7 +91,7 @@ async fn take_in(
     let mut lists = std::pin::pin!(lists);
     let (mut before, mut identities): (Option<Header>, u64) = (None, 0);
     while let Some((header, entries)) = lists.try_next().await? {
-        // A list proves itself by the chain: each header names the one before, and the last is the head.
+        // Each header names the one before, and the last is the head: so all are those of the chain.
         let follows = before.as_ref().is_none_or(|before| before.hash() == header.previous_hash);
         let ends = header.seq < head.seq || header.hash() == head.hash();
         if !follows || !ends {

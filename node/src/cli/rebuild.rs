@@ -12,6 +12,7 @@ use tributary_schemas::ids::{Clock, Offset, Partition, SystemClock};
 use tributary_settlement::{RebuildReport, rebuild_from_journal};
 
 use super::settle::failure;
+use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bars;
 use crate::wire::{self, Record};
@@ -53,9 +54,9 @@ impl Rebuild {
             ));
         }
         let config = self.data.load()?;
-        let source = config.data.dir.join("store");
+        let source = wire::store_directory(&config)?;
         if !source.join("journal").is_dir() {
-            return Err(Failure::Failed(format!("{} is no data directory: it has no journal", config.data.dir.display())));
+            return Err(Failure::Failed(format!("{} is no data directory: it has no journal", self.named(&config).display())));
         }
         self.check_into(&config.data.dir)?;
         let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
@@ -68,6 +69,7 @@ impl Rebuild {
         let report = rebuilt.map_err(failure)?;
         let mut rebuilt_config = config;
         rebuilt_config.data.dir.clone_from(&self.into);
+        rebuilt_config.store.url.clear();
         let record = Record::open(&rebuilt_config, None).await?;
         begin_log(&self.into.join("log"), &record.journal).await?;
         let published = record.publisher(&rebuilt_config).publish_available().await;
@@ -78,6 +80,11 @@ impl Rebuild {
         }
         print!("{}", render(&report, &self.into));
         Ok(())
+    }
+
+    /// What the source was named by.
+    fn named<'a>(&self, config: &'a Config) -> &'a Path {
+        if config.store.url.is_empty() { &config.data.dir } else { Path::new(&config.store.url) }
     }
 
     /// The target may lie inside the data directory, but must not be it.

@@ -85,9 +85,11 @@ impl Sealing {
         }
     }
 
-    /// The partitions that stand still, line by line.
+    /// The partitions that stand still, line by line, and why nothing is sealed at all.
     pub fn standing(&self) -> Vec<String> {
         let stopped = self.sealer.stopped().into_iter();
-        stopped.map(|(partition, error)| format!("stands still, partition {partition}: not sealed: {error}")).collect()
+        let stopped = stopped.map(|(partition, error)| format!("stands still, partition {partition}: not sealed: {error}"));
+        let unknown = self.log.trouble().map(|error| format!("seals nothing: {error}"));
+        stopped.chain(unknown).collect()
     }
 }

@@ -134,7 +134,18 @@ impl Ingest {
         let mut stages = Stages::default();
         stages.add("the topic's check", async move {
             until_checked(&log, &shutdown).await?;
-            shutdown.cancelled().await;
+            // Nobody sends to a door that is not ready: it looks itself whether the brokers are back.
+            while !shutdown.is_cancelled() {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => {}
+                    () = pause() => {
+                        if log.trouble().is_some() && log.check_topic().await.is_ok() {
+                            tracing::info!("the brokers answer again");
+                        }
+                    }
+                }
+            }
             Ok(())
         });
         stages

@@ -1,5 +1,10 @@
 //! Gaps between log and journal: nothing is sealed over one before an operator's decision is in the chain.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tributary_eventlog::{Bounds, LogError, LoggedRecord, Record};
 use tributary_schemas::ids::Clock;
 
 use super::*;
@@ -94,22 +99,26 @@ async fn a_decision_is_refused_where_there_is_nothing_to_decide_and_records_are_
     for (from, reason, words) in [
         (None, "why", "fit together: no gap"),
         (Some(2), "why", "fit together: no gap"),
-        (Some(9), "why", "offset 9 is not in the log"),
+        (Some(9), "why", "fit together: no gap"),
         (Some(3), " ", "a reason of 1 to"),
     ] {
         let error = accept(&process, &log, from, reason).await.unwrap_err();
         assert!(matches!(&error, JournalError::Refused(refused) if refused.contains(words)), "{error}");
     }
-    log.append(vec![event("key", "bad", 1), event("key", "good", 1)]).await.unwrap();
+    put(&log, &["good", "bad", "later"]).await;
+    let error = accept(&process, &log, Some(3), "in a hurry").await.unwrap_err();
+    assert!(error.to_string().contains("the record at offset 2 of partition 0 can be sealed"), "{error}");
     log.tamper(partition(P0), |_, records| {
         let bad = records.len() - 2;
         records[bad].value = bytes::Bytes::from_static(b"\xff");
     });
-    assert!(process.sealer.seal_available().await.unwrap_err().is_corrupt());
-    let accepted = accept(&process, &log, Some(3), "not an event").await.unwrap();
-    assert!(accepted.decision.found.contains("records 2 up to 3 are skipped"));
+    // What lies before the record that is no event is sealed.
+    assert!(process.sealer.seal_available().await.unwrap_err().to_string().contains("offset 3"));
+    assert_eq!(process.batches(P0).await[2..], [(3, ids(&["good"]))]);
+    let accepted = accept(&process, &log, Some(4), "not an event").await.unwrap();
+    assert!(accepted.decision.found.contains("offset 3"), "{accepted:?}");
     process.sealer.seal_available().await.unwrap();
-    assert_eq!(process.batches(P0).await[2..], [(3, vec![]), (4, ids(&["good"]))]);
+    assert_eq!(process.batches(P0).await[3..], [(4, vec![]), (5, ids(&["later"]))]);
 }
 
 #[tokio::test]
@@ -189,4 +198,71 @@ async fn a_new_owner_fills_its_index_from_the_lists_beside_the_batches_whatever_
     put(&log, &["a", "b", "c", "d"]).await;
     next.sealer.seal_available().await.unwrap();
     assert_eq!(next.batches(P0).await[3..], [(7, ids(&["d"]))]);
+}
+
+/// A log whose reads come to no end while it is held.
+struct Held {
+    log: Arc<MemoryLog>,
+    is_held: AtomicBool,
+    reached: Notify,
+}
+
+#[async_trait]
+impl EventLog for Held {
+    fn partition_count(&self) -> PartitionCount {
+        self.log.partition_count()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+        self.log.append(records).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        if self.is_held.load(Ordering::SeqCst) {
+            self.reached.notify_one();
+            std::future::pending::<()>().await;
+        }
+        self.log.read(partition, from, max_bytes).await
+    }
+
+    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        self.log.wait_beyond(partition, offset).await
+    }
+
+    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        self.log.release(partition, before).await
+    }
+}
+
+#[tokio::test]
+async fn a_turn_that_is_cut_off_while_the_log_is_replaced_is_followed_by_a_comparison() {
+    let (folder, store, memory) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()), MemoryLog::new(1));
+    let log = Arc::new(Held { log: memory.clone(), is_held: AtomicBool::new(false), reached: Notify::new() });
+    let clock = HandClock::new();
+    let journal = Journal::open_with(store, PartitionCount::new(1), clock.clone(), settings()).await.unwrap();
+    let sealer = Sealer::new(journal.clone(), log.clone(), SeenIndex::open(folder.path()).unwrap(), clock, settings());
+    put(&memory, &["a", "b"]).await;
+    sealer.seal_available().await.unwrap();
+    put(&memory, &["c"]).await;
+    log.is_held.store(true, Ordering::SeqCst);
+    let task = tokio::spawn({
+        let sealer = sealer.clone();
+        async move { sealer.seal_available().await }
+    });
+    log.reached.notified().await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    memory.tamper(partition(P0), |first, records| {
+        records.clear();
+        *first = 0;
+    });
+    put(&memory, &["x", "y", "z"]).await;
+    log.is_held.store(false, Ordering::SeqCst);
+    let error = sealer.seal_available().await.unwrap_err();
+    assert!(error.to_string().contains("the record at offset 1 is not the one"), "{error}");
+    assert_eq!(journal.heads().to_string(), "0:0");
 }
