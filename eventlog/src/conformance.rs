@@ -38,6 +38,7 @@ pub async fn run(factory: &dyn Factory) {
     a_read_keeps_to_its_limit_and_gives_at_least_one_record(factory).await;
     a_read_outside_the_bounds_is_out_of_range(factory).await;
     waiting_ends_with_the_record_and_can_be_abandoned(factory).await;
+    a_partition_that_was_forgotten_is_read_as_before(factory).await;
     release_forgets_no_more_than_it_was_told(factory).await;
     a_record_too_large_is_refused_and_leaves_no_trace(factory).await;
     a_partition_that_does_not_exist_is_refused(factory).await;
@@ -206,6 +207,17 @@ async fn waiting_ends_with_the_record_and_can_be_abandoned(factory: &dyn Factory
     assert_eq!(ok(log.read(part(1), at(2), 100).await)[0].value, "2", "what was waited for can be read");
     let other = tokio::time::timeout(Duration::from_millis(20), log.wait_beyond(part(0), at(0)));
     assert!(other.await.is_err(), "another partition's records wake nobody");
+    factory.close(log).await;
+}
+
+async fn a_partition_that_was_forgotten_is_read_as_before(factory: &dyn Factory) {
+    let log = factory.open("forgotten", count(1)).await;
+    ok(log.append((0..5).map(|n| record("key", &n.to_string())).collect()).await);
+    let before = read_all(&*log, part(0), at(0)).await;
+    for _ in 0..2 {
+        log.forget(part(0));
+        assert_eq!(read_all(&*log, part(0), at(0)).await, before, "only what was fetched is forgotten");
+    }
     factory.close(log).await;
 }
 

@@ -5,10 +5,12 @@
 //! retention forgets records; [`EventLog::release`] only says how far the journal is.
 //!
 //! Memory: the appends that wait ([`Settings::append_bytes_max`]) and, for each partition that is read,
-//! [`Settings::read_ahead_bytes`] twice.
+//! [`Settings::read_ahead_bytes`] twice, until the partition is forgotten.
 
 mod appender;
 mod disturbances;
+mod events;
+mod fault;
 mod group;
 mod reader;
 mod settings;
@@ -22,13 +24,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 use self::appender::Appender;
+pub use self::fault::{Fault, FaultKind};
 pub use self::group::Member;
 use self::reader::Reader;
 pub use self::settings::{Compression, OAuth, Password, Sasl, Security, Settings, Tls};
-pub use self::topic::{Finding, TopicPlan, check, check_when_known, create};
+pub use self::topic::{Finding, TopicPlan, check, check_when_known, create, rehearse};
 use self::watermarks::Watermarks;
 use crate::EventLog;
 use crate::error::LogError;
@@ -44,15 +48,16 @@ pub struct KafkaLog {
     settings: Settings,
     /// Whether the topic was seen to be the deployment's.
     is_checked: AtomicBool,
+    /// Why it was not at the last look.
+    fault: Mutex<Option<Fault>>,
 }
 
 impl KafkaLog {
     /// Opens the log in a topic that is there.
     ///
     /// # Errors
-    /// [`LogError::Reject`] when the topic does not exist or has another number of partitions, and for settings that make no
-    /// client; [`LogError::Retry`] when no broker answers.
-    pub async fn open(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, LogError> {
+    /// A [`Fault`]: as [`Self::connect`] and [`Self::check_topic`].
+    pub async fn open(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, Fault> {
         let log = Self::connect(settings, partitions)?;
         log.check_topic().await?;
         Ok(log)
@@ -61,30 +66,37 @@ impl KafkaLog {
     /// A log that takes no record before [`Self::check_topic`] has succeeded. Brokers need not be there yet.
     ///
     /// # Errors
-    /// [`LogError::Reject`] for settings that make no client.
-    pub fn connect(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, LogError> {
+    /// A [`Fault`] for settings that make no client, and for files that cannot be used.
+    pub fn connect(settings: Settings, partitions: PartitionCount) -> Result<Arc<Self>, Fault> {
+        settings.security.check()?;
         let (metrics, watermarks) = (Metrics::default(), Arc::new(Watermarks::new(partitions)));
-        let appender = Arc::new(Appender::new(settings.clone(), Arc::clone(&watermarks), metrics.clone())?);
+        let appender = Arc::new(Appender::new(settings.clone(), Arc::clone(&watermarks), metrics.clone()));
         let reader = Reader::new(settings.clone(), partitions, watermarks, metrics.clone())?;
-        let is_checked = AtomicBool::new(false);
-        Ok(Arc::new(Self { partitions, appender, reader, metrics, settings, is_checked }))
+        let (is_checked, fault) = (AtomicBool::new(false), Mutex::default());
+        Ok(Arc::new(Self { partitions, appender, reader, metrics, settings, is_checked, fault }))
     }
 
     /// Compares the topic with the deployment.
     ///
     /// # Errors
-    /// [`LogError::Reject`] when it does not exist or has another number of partitions; [`LogError::Retry`] when no broker
-    /// answers.
-    pub async fn check_topic(&self) -> Result<(), LogError> {
-        let asked = self.settings.clone();
-        let found = tokio::task::spawn_blocking(move || topic::partitions_of(&asked)).await.map_err(|_| LogError::Closed)??;
-        let (topic, born) = (&self.settings.topic, self.partitions.get());
-        if found != born as usize {
-            return Err(LogError::Reject { reason: format!("topic {topic} has {found} partitions; the deployment has {born}") });
-        }
+    /// A [`Fault`] when no broker answers, or the topic does not exist or has another number of partitions.
+    pub async fn check_topic(&self) -> Result<(), Fault> {
+        let checked = self.compare().await;
+        *self.fault.lock() = checked.as_ref().err().cloned();
+        checked?;
         self.is_checked.store(true, Ordering::Release);
         self.appender.forget_trouble();
         Ok(())
+    }
+
+    async fn compare(&self) -> Result<(), Fault> {
+        let found = topic::partitions_of(&self.settings).await?;
+        let (topic, born) = (&self.settings.topic, self.partitions.get());
+        if found == born as usize {
+            return Ok(());
+        }
+        let what = format!("topic {topic} has {found} partitions; the deployment has {born}");
+        Err(Fault::new(FaultKind::PartitionCount, what))
     }
 
     fn check_ready(&self) -> Result<(), LogError> {
@@ -154,7 +166,15 @@ impl EventLog for KafkaLog {
         Ok(())
     }
 
+    fn forget(&self, partition: Partition) {
+        if self.known(partition).is_ok() {
+            self.reader.forget(partition);
+        }
+    }
+
     fn trouble(&self) -> Option<LogError> {
-        self.check_ready().err().or_else(|| self.appender.trouble())
+        let Err(unknown) = self.check_ready() else { return self.appender.trouble() };
+        // Who asks for the state of this process may know what it is that the senders of records are not told.
+        Some(self.fault.lock().as_ref().map_or(unknown, Fault::to_retry))
     }
 }

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod embedded;
 pub mod error;
 pub mod folder;
+pub mod jitter;
 pub mod kafka;
 pub mod metrics;
 pub mod record;
@@ -24,6 +25,7 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 pub use embedded::EmbeddedLog;
 pub use error::LogError;
+pub use jitter::Jitter;
 pub use kafka::KafkaLog;
 pub use metrics::Metrics;
 pub use record::{Bounds, LoggedRecord, Record};
@@ -80,6 +82,10 @@ pub trait EventLog: Send + Sync + 'static {
     /// for a partition that the log does not have; [`LogError::Closed`].
     async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError>;
 
+    /// Says that this process reads the partition no more: what was fetched of it and not read yet may go. Whoever reads it again
+    /// begins as with a log that was opened just now.
+    fn forget(&self, _partition: Partition) {}
+
     /// Why an append would fail now, as far as is known without one; `None` while appends are taken.
     fn trouble(&self) -> Option<LogError> {
         None
@@ -110,6 +116,10 @@ impl<L: EventLog + ?Sized> EventLog for Arc<L> {
 
     async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
         (**self).release(partition, before).await
+    }
+
+    fn forget(&self, partition: Partition) {
+        (**self).forget(partition);
     }
 
     fn trouble(&self) -> Option<LogError> {

@@ -7,7 +7,7 @@ use tributary_schemas::units::{Hash, keccak256};
 use crate::error::Damage;
 use crate::genesis::DeploymentId;
 use crate::header::{Codec, Header};
-use crate::merkle::{Tree, event_leaf};
+use crate::merkle::{Tree, event_leaves};
 
 /// The most bytes of a body, before and after compression. With the header a batch so has at most 900,248 bytes, which
 /// fits one blob.
@@ -170,7 +170,7 @@ impl SealedBatch {
 }
 
 fn tree_of(events: &[Bytes]) -> Tree {
-    Tree::new(events.iter().zip(0..).map(|(event, ordinal)| event_leaf(ordinal, event)).collect())
+    Tree::new(event_leaves(events))
 }
 
 fn length(bytes: usize) -> Result<u32, Damage> {

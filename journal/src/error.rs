@@ -39,6 +39,21 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// Every code, in the order of docs/errors.md.
+    pub const CODES: [&'static str; 5] =
+        ["journal_unavailable", "journal_refused", "journal_fenced", "journal_corrupt", "journal_closed"];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Retry { .. } => "journal_unavailable",
+            Self::Refused(_) => "journal_refused",
+            Self::Fenced { .. } => "journal_fenced",
+            Self::Corrupt { .. } => "journal_corrupt",
+            Self::Closed => "journal_closed",
+        }
+    }
+
     /// Whether trying again later can succeed without anybody's help.
     pub fn is_retry(&self) -> bool {
         matches!(self, Self::Retry { .. })
@@ -150,4 +165,20 @@ pub enum Damage {
     /// The batch would not fit its size limit.
     #[error("its events have {0} bytes, more than a batch can hold")]
     TooLarge(usize),
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::JournalError;
+
+    #[test]
+    fn every_code_is_listed_with_cause_and_cure() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+        let section = docs.split("\n## ").find(|section| section.starts_with("The journal\n")).unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let listed: Vec<&str> = rows.map(|(code, _)| code).collect();
+        assert_eq!(listed, JournalError::CODES);
+        assert!(JournalError::CODES.contains(&JournalError::Closed.code()));
+    }
 }

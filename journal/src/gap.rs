@@ -106,6 +106,29 @@ pub async fn accept(
     Ok(Accepted { partition: partition.get(), seq, journal_offset: ends.get(), next_offset: next.get(), decision })
 }
 
+/// What an operator does about a partition that stands still because of this error.
+pub(crate) fn cure(partition: Partition, error: &JournalError) -> String {
+    const WHERE: &str = "docs/kafka.md, \"When a partition stands still\"";
+    let of_log = format!("partition {partition} of the log, offset ");
+    match error {
+        JournalError::Corrupt { object, .. } if *object == format!("partition {partition}") => format!(
+            "look for what is missing first ({WHERE}); to go on without it: `tributary journal accept-gap --partition \
+             {partition} --reason \"…\"`, with the --config or --data-dir of this process"
+        ),
+        JournalError::Corrupt { object, .. } if object.starts_with(&of_log) => {
+            let next = object[of_log.len()..].parse::<u64>().map_or_else(|_| "…".to_owned(), |at| (at + 1).to_string());
+            format!(
+                "keep others from writing into the log ({WHERE}); to go over this one record: `tributary journal accept-gap \
+                 --partition {partition} --from {next} --reason \"…\"`, with the --config or --data-dir of this process"
+            )
+        }
+        JournalError::Corrupt { .. } => {
+            format!("`tributary verify` names all that is damaged; put it back from a copy ({WHERE})")
+        }
+        _ => "mend what it names, then start this process again".to_owned(),
+    }
+}
+
 fn seal(
     journal: &Journal,
     clock: &dyn Clock,
@@ -216,4 +239,25 @@ async fn read_one(journal: &Journal, header: &Header) -> Result<Option<Accepted>
         next_offset: header.next_offset.get(),
         decision,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_cure_of_a_partition_that_stands_still_is_the_command_that_helps() {
+        let partition = Partition::new(3).unwrap();
+        let corrupt = |object: &str| cure(partition, &JournalError::corrupt(object, "why"));
+        let gap = corrupt("partition 3");
+        assert!(gap.contains("accept-gap --partition 3 --reason") && gap.contains("docs/kafka.md"), "{gap}");
+        let record = corrupt("partition 3 of the log, offset 41");
+        assert!(record.contains("accept-gap --partition 3 --from 42 --reason") && record.contains("docs/kafka.md"), "{record}");
+        // A decision does not mend an object.
+        let object = corrupt("journal/p-00003/00000000000000000007.batch");
+        assert!(object.contains("tributary verify") && !object.contains("accept-gap"), "{object}");
+        let refused = cure(partition, &JournalError::Refused("no".to_owned()));
+        assert!(!refused.contains("accept-gap"), "{refused}");
+    }
 }

@@ -5,9 +5,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use object_store::path::Path;
-use tributary_schemas::identity::{ContentDigest, Identity};
+use tributary_schemas::identity::{ContentDigest, Identities, Identity};
 use tributary_schemas::ids::{Partition, Seq};
-use tributary_schemas::protobuf;
 use tributary_schemas::units::keccak256;
 
 use crate::batch::SealedBatch;
@@ -36,12 +35,14 @@ pub fn path(partition: Partition, seq: Seq) -> Path {
 pub fn of_batch(batch: &SealedBatch) -> Result<Entries, JournalError> {
     let object = batch_path(batch.header.partition, batch.header.seq);
     let events = batch.events().map_err(|damage| JournalError::corrupt(object.to_string(), damage))?;
-    let of_event = |(ordinal, event): (usize, &Bytes)| {
-        let event =
-            protobuf::decode(event).map_err(|error| JournalError::corrupt(format!("{object}, event {ordinal}"), error))?;
-        Ok((Identity::of(&event.draft), ContentDigest::of(&event.draft)))
-    };
-    events.iter().enumerate().map(of_event).collect()
+    let (mut identities, mut digests) = (Identities::default(), Vec::with_capacity(events.len()));
+    for (ordinal, event) in events.iter().enumerate() {
+        let (digest, _) = identities
+            .push_recorded(event)
+            .map_err(|error| JournalError::corrupt(format!("{object}, event {ordinal}"), error))?;
+        digests.push(digest);
+    }
+    Ok(identities.hash().into_iter().zip(digests).collect())
 }
 
 /// The object: the batch's header, the entries, the hash of both.

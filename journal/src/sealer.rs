@@ -10,6 +10,7 @@ use tributary_eventlog::{EventLog, Share};
 use tributary_schemas::ids::{Clock, Offset, Partition, Seq};
 
 use crate::error::JournalError;
+use crate::gap;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::seen::SeenIndex;
 use crate::settings::Settings;
@@ -51,7 +52,18 @@ struct Shared {
 #[derive(Clone)]
 struct Trouble {
     text: String,
-    stopped: bool,
+    /// What an operator does about it, if nothing else helps.
+    cure: Option<String>,
+}
+
+impl Trouble {
+    fn of(partition: Partition, error: &JournalError) -> Self {
+        Self { text: error.to_string(), cure: (!error.is_retry()).then(|| gap::cure(partition, error)) }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.cure.is_some()
+    }
 }
 
 /// How far a partition is sealed.
@@ -69,6 +81,8 @@ pub struct PartitionState {
     pub error: Option<String>,
     /// Whether it stands still until an operator mends the record and starts again; otherwise an error is tried again.
     pub stopped: bool,
+    /// What the operator does then.
+    pub cure: Option<String>,
 }
 
 impl Sealer {
@@ -135,7 +149,8 @@ impl Sealer {
                 owned: own.contains(&partition),
                 sealed: head.as_ref().map(|header| header.seq),
                 next_offset: head.map_or(Offset::FIRST, |header| header.next_offset),
-                stopped: trouble.as_ref().is_some_and(|trouble| trouble.stopped),
+                stopped: trouble.as_ref().is_some_and(Trouble::is_stopped),
+                cure: trouble.as_ref().and_then(|trouble| trouble.cure.clone()),
                 error: trouble.map(|trouble| trouble.text),
             }
         };
@@ -146,7 +161,7 @@ impl Sealer {
     pub fn stopped(&self) -> Vec<(Partition, String)> {
         let troubles = self.shared.troubles.lock();
         let of_partition = |(partition, trouble): (Partition, &Option<Trouble>)| {
-            let trouble = trouble.as_ref().filter(|trouble| trouble.stopped)?;
+            let trouble = trouble.as_ref().filter(|trouble| trouble.is_stopped())?;
             Some((partition, trouble.text.clone()))
         };
         self.shared.journal.partitions().zip(troubles.iter()).filter_map(of_partition).collect()
@@ -188,8 +203,8 @@ impl Shared {
     }
 
     fn note(&self, partition: Partition, error: Option<&JournalError>) {
-        let trouble = error.map(|error| Trouble { text: error.to_string(), stopped: !error.is_retry() });
-        let stopped = trouble.as_ref().is_some_and(|trouble| trouble.stopped);
+        let trouble = error.map(|error| Trouble::of(partition, error));
+        let stopped = trouble.as_ref().is_some_and(Trouble::is_stopped);
         self.metrics.stopped.get_or_create(&PartitionLabel(partition)).set(i64::from(stopped));
         let mut troubles = self.troubles.lock();
         let known = troubles[partition.index()].as_ref().map(|known| known.text.as_str());
@@ -197,6 +212,13 @@ impl Shared {
             tracing::warn!(%partition, error = %new.text, "the partition does not get on");
         }
         troubles[partition.index()] = trouble;
+    }
+
+    /// Lets go of a partition that another process has now: its lag is that one's to tell, and it is read here no more.
+    fn let_go(&self, partition: Partition) {
+        self.note(partition, None);
+        self.metrics.lag.remove(&PartitionLabel(partition));
+        self.log.forget(partition);
     }
 
     fn age_left(&self, since: tributary_schemas::ids::Timestamp) -> Duration {

@@ -1,9 +1,9 @@
 //! What can be set about journal and sealer; the defaults suit object storage.
 
-use std::fmt;
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 use std::time::Duration;
+
+pub use tributary_eventlog::Jitter;
 
 /// Limits and waits.
 #[derive(Clone, Debug)]
@@ -45,51 +45,5 @@ impl Default for Settings {
             seen_window: Duration::from_secs(7 * 24 * 60 * 60),
             jitter: Jitter::default(),
         }
-    }
-}
-
-/// Chance for the lengths of waits, so that those who failed together do not come back together. It is passed in, so that a
-/// test can own it; the default is the machine's.
-#[derive(Clone)]
-pub struct Jitter(Arc<dyn Fn() -> f64 + Send + Sync>);
-
-impl Jitter {
-    /// Chance from a function that gives shares from 0 to 1.
-    pub fn new(share: impl Fn() -> f64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(share))
-    }
-
-    /// A length from `least` to `most`; `least` if that is the longer one.
-    pub fn between(&self, least: Duration, most: Duration) -> Duration {
-        let share = (self.0)();
-        assert!((0.0..=1.0).contains(&share), "a share lies between 0 and 1, which {share} does not");
-        least + most.saturating_sub(least).mul_f64(share)
-    }
-}
-
-impl Default for Jitter {
-    fn default() -> Self {
-        Self::new(|| rand::random_range(0.0..=1.0))
-    }
-}
-
-impl fmt::Debug for Jitter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Jitter")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_lies_between_its_ends_and_reaches_both() {
-        let (least, most) = (Duration::from_millis(20), Duration::from_millis(100));
-        assert_eq!(Jitter::new(|| 0.0).between(least, most), least);
-        assert_eq!(Jitter::new(|| 1.0).between(least, most), most);
-        assert_eq!(Jitter::new(|| 0.5).between(most, least), most, "the longer end alone is left");
-        let chance = Jitter::default();
-        assert!((0..100).all(|_| (least..=most).contains(&chance.between(least, most))));
     }
 }

@@ -12,11 +12,13 @@ use tributary_schemas::units::{Address, Name, Score};
 
 pub(crate) mod auditor;
 mod clock;
+mod gaps;
 mod indexes;
 mod ledger;
 mod line;
 mod log;
 mod log_line;
+mod operator;
 pub(crate) mod planted;
 mod process;
 mod producer;
@@ -24,6 +26,8 @@ mod script;
 mod share;
 mod store;
 mod store_line;
+mod tally;
+mod windows;
 pub(crate) mod world;
 
 pub(crate) use clock::HandClock;

@@ -3,12 +3,16 @@
 
 mod kafka;
 mod keys;
+mod place;
 mod sections;
 
+use std::ffi::OsString;
 use std::path::Path;
 
+use toml::de::DeTable;
 use toml::{Table, Value};
 
+use place::Place;
 pub use sections::*;
 
 /// What every environment variable of the configuration starts with.
@@ -25,12 +29,16 @@ pub enum ConfigError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The file is not TOML.
-    #[error("the configuration file {path} is not TOML: {message}")]
+    /// The file is not TOML. Nothing of the line is shown: it may hold a secret.
+    #[error("the configuration file {path} is not TOML: {place}{}: {message}", key.as_ref().map(|k| format!(", `{k}`")).unwrap_or_default())]
     Syntax {
         /// The file.
         path: String,
-        /// What the parser says, with line and column.
+        /// Where.
+        place: Place,
+        /// The key that is set there, if it can be told.
+        key: Option<String>,
+        /// What is wrong there.
         message: String,
     },
     /// A key that does not exist.
@@ -48,22 +56,36 @@ pub enum ConfigError {
     Invalid(String),
 }
 
+impl ConfigError {
+    /// Every code, in the order of docs/errors.md.
+    #[cfg(test)]
+    pub const CODES: [&'static str; 4] = ["config_unreadable", "config_syntax", "config_key_unknown", "config_invalid"];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "config_unreadable",
+            Self::Syntax { .. } => "config_syntax",
+            Self::Unknown { .. } => "config_key_unknown",
+            Self::Invalid(_) => "config_invalid",
+        }
+    }
+}
+
 impl Config {
     /// Merges the defaults, the file if one is named, and the environment, in this order.
-    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut merged = Table::new();
-        if let Some(path) = file {
-            let name = path.display().to_string();
-            let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
-            let table: Table =
-                text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax { path: name.clone(), message: e.to_string() })?;
-            keys::check(&table, &name)?;
-            merged = table;
+    pub fn load(file: Option<&Path>, environment: impl Iterator<Item = (OsString, OsString)>) -> Result<Self, ConfigError> {
+        let mut merged = file.map_or_else(|| Ok(Table::new()), read)?;
+        for (variable, value) in environment {
+            let Ok(variable) = variable.into_string() else { continue };
+            if variable.starts_with(ENVIRONMENT_PREFIX) {
+                let value = value.into_string().map_err(|_| ConfigError::Invalid(format!("{variable} is not in UTF-8")))?;
+                set_from_environment(&mut merged, &variable, &value)?;
+            }
         }
-        for (variable, value) in environment.filter(|(name, _)| name.starts_with(ENVIRONMENT_PREFIX)) {
-            set_from_environment(&mut merged, &variable, &value)?;
-        }
-        let config: Self = Value::Table(merged).try_into().map_err(|e: toml::de::Error| ConfigError::Invalid(e.to_string()))?;
+        // Numbers beyond their range are left: of every key that is a string, and so of every secret, each value is one.
+        let out_of_range = |e: toml::de::Error| ConfigError::Invalid(e.to_string().trim_end().replace('\n', " "));
+        let config: Self = Value::Table(merged).try_into().map_err(out_of_range)?;
         config.validate()?;
         Ok(config)
     }
@@ -74,6 +96,12 @@ impl Config {
             if !secret.is_empty() {
                 "***".clone_into(secret);
             }
+        }
+        if let Ok(mut url) = url::Url::parse(&self.kafka.oauth_token_url)
+            && url.password().is_some()
+            && url.set_password(Some("***")).is_ok()
+        {
+            self.kafka.oauth_token_url = url.into();
         }
         self
     }
@@ -139,7 +167,8 @@ impl Http {
 impl Store {
     /// The folder of the store; `None`: `store` in the data directory.
     pub fn directory(&self) -> Result<Option<std::path::PathBuf>, ConfigError> {
-        let wrong = |why: &str| ConfigError::Invalid(format!("`store.url` {why}, not `{}`", self.url));
+        // What it is instead is not shown: it may hold a password.
+        let wrong = |why: &str| ConfigError::Invalid(format!("`store.url` {why}"));
         if self.url.is_empty() {
             return Ok(None);
         }
@@ -180,11 +209,25 @@ impl Settlement {
     }
 }
 
+/// Reads a file, whose keys exist and whose values are of their types.
+fn read(path: &Path) -> Result<Table, ConfigError> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: name.clone(), source })?;
+    let syntax = |span: Option<std::ops::Range<usize>>, message: &str| {
+        let place = Place::of(&text, span.map_or(text.len(), |span| span.start));
+        ConfigError::Syntax { path: name.clone(), place, key: keys::set_at(&text, place), message: message.to_owned() }
+    };
+    // Its messages say what they miss, and nothing of what is there.
+    let document = DeTable::parse(&text).map_err(|e| syntax(e.span(), e.message()))?;
+    keys::check(document.get_ref(), &text, &name)?;
+    text.parse().map_err(|e: toml::de::Error| syntax(e.span(), "a number is too large"))
+}
+
 /// Sets one key from `TRIBUTARY__SECTION__KEY`. The value is read as TOML, and as a string when it is none.
 fn set_from_environment(merged: &mut Table, variable: &str, value: &str) -> Result<(), ConfigError> {
     let path: Vec<String> = variable[ENVIRONMENT_PREFIX.len()..].split("__").map(str::to_lowercase).collect();
     let joined = path.join(".");
-    let parsed = keys::typed(&joined, value).ok_or_else(|| keys::unknown(variable, &joined))?;
+    let parsed = keys::from_text(variable, &joined, value)?;
     let [section, key] = path.as_slice() else { return Err(keys::unknown(variable, &joined)) };
     let table = merged.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
     match table {
@@ -202,7 +245,7 @@ mod tests {
     fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        Config::load(Some(file.path()), environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())))
+        Config::load(Some(file.path()), environment.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
     }
 
     #[test]
@@ -255,12 +298,72 @@ mod tests {
         }
     }
 
+    /// Every key that holds a secret.
+    const SECRETS: [&str; 2] = ["sasl_password", "oauth_client_secret"];
+
+    #[test]
+    fn a_value_of_a_wrong_type_is_named_by_line_column_and_key_and_nothing_of_it_is_shown() {
+        for secret in SECRETS {
+            for (value, found) in
+                [("271828", "integer"), ("2718.28", "float"), ("[\"271828\"]", "array"), ("{ a = \"271828\" }", "table")]
+            {
+                let error = load(&format!("[kafka]\n{secret} = {value}\n"), &[]).unwrap_err();
+                let (text, column) = (error.to_string(), secret.len() + 4);
+                assert!(!text.contains("2718"), "{text}");
+                let place =
+                    format!("line 2, column {column}: `kafka.{secret}` must be a string in quotes; it is of type {found}");
+                assert!(text.contains(&place) && error.code() == "config_invalid", "{text}");
+            }
+            // More than 64 bits, which the parser itself would show.
+            let text = load(&format!("[kafka]\n{secret} = 271828182845904523536\n"), &[]).unwrap_err().to_string();
+            assert!(!text.contains("2718") && text.contains(&format!("`kafka.{secret}`")), "{text}");
+        }
+        let text = load("[kafka]\ntls = \"hush\"\n", &[]).unwrap_err().to_string();
+        assert!(!text.contains("hush") && text.contains("line 2, column 7: `kafka.tls` must be true or false"), "{text}");
+        let text = load("", &[("TRIBUTARY__KAFKA__TLS", "hush")]).unwrap_err().to_string();
+        assert!(!text.contains("hush") && text.contains("TRIBUTARY__KAFKA__TLS: `kafka.tls` must be true or false"), "{text}");
+        let text = load("[http]\nport = 99999999999999999999999\n", &[]).unwrap_err().to_string();
+        assert!(text.contains("line 2, column 8, `http.port`"), "{text}");
+    }
+
+    #[test]
+    fn a_line_that_is_not_toml_is_named_and_not_shown() {
+        for line in
+            ["= \"hush", "= hush", "= 'hush", "= \"hush\" hush", "= \"\\hush\"", "hush", "= hush-hush", "= 1hush", "= [\"hush\""]
+        {
+            for secret in SECRETS {
+                let error = load(&format!("[kafka] # of ours\ntls = true\n{secret} {line}\n"), &[]).unwrap_err();
+                let text = error.to_string();
+                assert!(!text.contains("hush") && text.contains("is not TOML: line ") && text.contains(", column "), "{text}");
+                assert_eq!(error.code(), "config_syntax");
+            }
+        }
+        let text = load("[kafka]\n  sasl_password = \"hush\nsasl_username = \"u\"\n", &[]).unwrap_err().to_string();
+        assert!(text.contains("line 2, ") && text.contains(", `kafka.sasl_password`: "), "{text}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_named_and_not_shown() {
+        use std::os::unix::ffi::OsStringExt;
+        let broken = || OsString::from_vec(b"hush\xff".to_vec());
+        let of = |name: &str| Config::load(None, [(OsString::from(name), broken())].into_iter());
+        let text = of("TRIBUTARY__KAFKA__SASL_PASSWORD").unwrap_err().to_string();
+        assert!(text.contains("TRIBUTARY__KAFKA__SASL_PASSWORD") && !text.contains("hush"), "{text}");
+        assert!(of("ANOTHER").is_ok(), "what is not ours is not read");
+    }
+
     #[test]
     fn secrets_are_not_shown() {
         let text = "[kafka]\nsasl_mechanism = \"plain\"\nsasl_username = \"u\"\nsasl_password = \"hush\"\n";
         let shown = load(text, &[("TRIBUTARY__KAFKA__OAUTH_CLIENT_SECRET", "hush")]).unwrap().redacted().to_toml();
         assert!(!shown.contains("hush") && shown.matches("***").count() == 2, "{shown}");
         assert!(!Config::default().redacted().to_toml().contains("***"), "what is not set is shown as not set");
+        let with_password = load("[kafka]\noauth_token_url = \"https://us:hush@id.example/token\"\n", &[]).unwrap();
+        let json = serde_json::to_string(&with_password.redacted()).unwrap();
+        assert!(!json.contains("hush") && json.contains("https://us:***@id.example/token"), "{json}");
+        let refused = load("[store]\nurl = \"s3://key:hush@bucket\"\n", &[]).unwrap_err().to_string();
+        assert!(!refused.contains("hush") && refused.contains("`store.url`"), "{refused}");
     }
 
     #[test]

@@ -53,6 +53,10 @@ impl EventLog for Gate {
         self.log.release(partition, before).await
     }
 
+    fn forget(&self, partition: Partition) {
+        self.log.forget(partition);
+    }
+
     fn trouble(&self) -> Option<LogError> {
         self.log.trouble()
     }

@@ -1,6 +1,6 @@
 //! Who works on a data directory: advisory locks, released by the kernel however the process ends.
 //!
-//! `DIR/lock` is held by the one process that writes: `dev` for as long as it runs, a job while it finishes what the log
+//! `DIR/lock` is held by the one process that writes: `dev` or `seal` for as long as it runs, a job while it finishes what the log
 //! holds. `DIR/job.lock` is a turnstile before it, passed one at a time: whoever holds it and finds `lock` held knows that
 //! the holder is no job, for a job holds both.
 
@@ -62,6 +62,21 @@ pub enum LockError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl LockError {
+    /// Every code, in the order of docs/errors.md.
+    #[cfg(test)]
+    pub const CODES: [&'static str; 3] = ["directory_in_use", "job_in_progress", "directory_failed"];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Held { .. } => "directory_in_use",
+            Self::JobHeld { .. } => "job_in_progress",
+            Self::Io { .. } => "directory_failed",
+        }
+    }
 }
 
 /// What trying a lock gave.

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tributary_ingest::Door;
 
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, code};
 use crate::metrics;
 use crate::status::Sources;
 use crate::status::sealing::Sealing;
@@ -66,7 +66,8 @@ fn closed(router: Router, guarded: bool) -> Router {
 pub async fn bind(address: IpAddr, port: u16) -> Result<TcpListener, Failure> {
     let address = SocketAddr::from((address, port));
     TcpListener::bind(address).await.map_err(|e| {
-        Failure::Failed(format!("{address} cannot be listened on: {e}; name another port with --port (0 takes a free one)"))
+        let cure = "name another address with `http.listen`, or another port with --port (0 takes a free one)";
+        Failure::Failed(format!("{address} cannot be listened on: {e}; {cure}")).with_code(code::PORT_UNAVAILABLE)
     })
 }
 

@@ -2,18 +2,27 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::{Failure, Outcome};
+use crate::server;
 use crate::stages::Stages;
 
 /// How long requests may take to end after a signal.
-pub const DRAIN: Duration = Duration::from_secs(7);
+const DRAIN: Duration = Duration::from_secs(7);
 /// How long the stages may take to end after a signal.
 const END_MAX: Duration = Duration::from_secs(8);
 
+/// Serves beside the stages until told to end.
+pub async fn serve(mut stages: Stages, listener: TcpListener, router: Router, shutdown: &CancellationToken) -> Outcome {
+    stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
+    until_told(stages, shutdown).await
+}
+
 /// Waits for SIGTERM or SIGINT, or for a stage that ends by itself, which is a failure that names it; then ends all stages.
-pub async fn until_told(mut stages: Stages, shutdown: &CancellationToken) -> Outcome {
+async fn until_told(mut stages: Stages, shutdown: &CancellationToken) -> Outcome {
     let fault = tokio::select! {
         signalled = wait_for_signal() => signalled.err(),
         fault = stages.fault() => Some(fault),

@@ -1,5 +1,8 @@
 //! How far the record is, per partition: what was accepted, sealed, made available, indexed and settled.
 
+pub mod failing;
+#[cfg(test)]
+mod fake;
 pub mod sealing;
 
 use std::fmt;
@@ -226,7 +229,11 @@ impl Sources {
         for state in self.sealer.state() {
             let trouble =
                 |error| Trouble { partition: Some(state.partition), stage: Stage::Sealed, error, stopped: state.stopped };
-            troubles.extend(state.error.map(trouble));
+            let with_cure = |error: String| match &state.cure {
+                Some(cure) => format!("{error}; {cure}"),
+                None => error,
+            };
+            troubles.extend(state.error.map(with_cure).map(trouble));
         }
         if self.publisher.paused() {
             let error = "publishing is paused (`da.paused`)".to_owned();

@@ -28,13 +28,14 @@ use tributary_settlement::Settlement;
 mod services;
 
 use crate::config::Config;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, Outcome, code};
 use crate::gate::Gate;
 use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::stages::Stages;
 use crate::status::Sources;
 pub use services::{
-    Ingest, Seal, event_log, existing_genesis, genesis_or_new, journal_to_read, journal_to_write, required_settings,
+    Ingest, Seal, event_log, existing_genesis, found_genesis, genesis_or_new, journal_to_read, journal_to_write,
+    partitions_of_new, required_settings,
 };
 
 /// How long `dev` waits for a job that finishes what the log holds.
@@ -233,8 +234,10 @@ impl Writers {
 /// A sealer with its seen-index in the folder of views.
 fn sealer(config: &Config, journal: Arc<Journal>, log: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Result<Sealer, Failure> {
     let views = config.data.dir.join("views");
-    folder::create(&views).map_err(|e| Failure::failed("the folder `views` cannot be made", e))?;
-    let seen = SeenIndex::open(&views.join("seen")).map_err(|e| Failure::failed("the seen-index cannot be opened", e))?;
+    folder::create(&views)
+        .map_err(|e| Failure::failed(&format!("{} cannot be made", views.display()), e).with_code(code::DIRECTORY_FAILED))?;
+    let seen = SeenIndex::open(&views.join("seen"));
+    let seen = seen.map_err(|e| Failure::failed("the seen-index cannot be opened", e).with_code(code::INDEX_FAILED))?;
     let settings = tributary_journal::Settings {
         batch_bytes_max: u32::try_from(config.seal.batch_bytes_max).unwrap_or(u32::MAX),
         batch_age_max: Duration::from_millis(config.seal.batch_age_ms),
@@ -253,7 +256,7 @@ fn door_settings(config: &Config) -> tributary_ingest::Settings {
 
 /// What the configuration says of settlement. Refused without a treasury.
 pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Settings, Failure> {
-    let values = config.settlement.parsed().map_err(|e| Failure::Usage(e.to_string()))?;
+    let values = config.settlement.parsed()?;
     let treasury = values.treasury.ok_or_else(|| {
         Failure::Usage("`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned())
     })?;
@@ -267,8 +270,7 @@ pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Sett
 
 /// The folder of the store.
 pub fn store_directory(config: &Config) -> Result<PathBuf, Failure> {
-    let named = config.store.directory().map_err(|e| Failure::Usage(e.to_string()))?;
-    Ok(named.unwrap_or_else(|| config.data.dir.join("store")))
+    Ok(config.store.directory()?.unwrap_or_else(|| config.data.dir.join("store")))
 }
 
 fn check_is_one(config: &Config, store: &Path) -> Outcome {
@@ -284,12 +286,13 @@ fn check_is_one(config: &Config, store: &Path) -> Outcome {
 
 /// A store that is written to.
 pub fn store_to_write(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> {
-    LocalStore::open(directory).map_err(|e| Failure::failed("the store cannot be opened", e))
+    LocalStore::open(directory).map_err(|e| Failure::failed("the store cannot be opened", e).with_code(code::STORE_FAILED))
 }
 
 /// A store that is only read.
 pub fn store_to_read(directory: &Path) -> Result<Arc<dyn ObjectStore>, Failure> {
-    LocalStore::open_read_only(directory).map_err(|e| Failure::failed("the store cannot be read", e))
+    let store = LocalStore::open_read_only(directory);
+    store.map_err(|e| Failure::failed("the store cannot be read", e).with_code(code::STORE_FAILED))
 }
 
 /// Takes the directory for writing, creating it if need be.
@@ -317,32 +320,54 @@ fn make(directory: &Path) -> Result<(), LockError> {
     folder::create(directory).map_err(|source| LockError::Io { directory: directory.display().to_string(), source })
 }
 
-/// Opens the record for a job. When nothing else works on the directory, what its log still holds is brought through all
-/// stages first; beside a running `dev`, that is the other process's work. Of several jobs at once each waits until the one
-/// before it is through with this: what it finds sealed is then all that was accepted, and not a part of it. The wait is
-/// `settlement.wait_ms` at most.
+/// What a job does before what is sealed can be settled.
+#[derive(Debug)]
+enum Part {
+    /// All that the log holds is brought through all stages: nobody else works on the directory.
+    All(DirectoryLock),
+    /// What is sealed is brought through the stages behind. What is accepted lies in Kafka, and others seal it: a `seal` that runs on
+    /// this directory, or elsewhere.
+    WhatIsSealed(Option<DirectoryLock>),
+    /// Nothing: a `dev` runs on the directory, and does it all.
+    Nothing,
+}
+
+impl Part {
+    /// To be asked behind the turnstile of jobs, so that whoever holds the directory is no job.
+    fn of(directory: &Path) -> Result<Self, LockError> {
+        let has_log = directory.join("log").is_dir();
+        match take(directory) {
+            Ok(lock) if has_log => Ok(Self::All(lock)),
+            Ok(lock) => Ok(Self::WhatIsSealed(Some(lock))),
+            Err(LockError::Held { .. }) if has_log => Ok(Self::Nothing),
+            Err(LockError::Held { .. }) => Ok(Self::WhatIsSealed(None)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Opens the record for a job. What nobody else does first for what is accepted is done here ([`Part`]). Of several jobs at once
+/// each waits until the one before it is through with this: what it finds sealed is then all that was accepted, and not a part of
+/// it. The wait is `settlement.wait_ms` at most.
 pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
     let record = Record::open(config, None).await?;
-    let failed = |error: LockError| Failure::Failed(error.to_string());
-    make(&record.directory).map_err(failed)?;
+    make(&record.directory)?;
     let wait_max = Duration::from_millis(config.settlement.wait_ms);
-    let _turn = JobLock::take(&record.directory, wait_max, |_| {}).await.map_err(failed)?;
-    match take(&record.directory) {
-        Ok(lock) if record.directory.join("log").is_dir() => {
-            record.writers(config, lock).await?.catch_up().await?;
-        }
-        // What is accepted lies in Kafka, and others seal it: the rest of the way is for this job.
-        Ok(_lock) => record.bring_on(config).await?,
-        // No job holds it, or this one would not have its turn: it is a `dev`.
-        Err(LockError::Held { .. }) => {}
-        Err(error) => return Err(failed(error)),
+    let _turn = JobLock::take(&record.directory, wait_max, |_| {}).await?;
+    match Part::of(&record.directory)? {
+        Part::All(lock) => record.writers(config, lock).await?.catch_up().await?,
+        Part::WhatIsSealed(_lock) => record.bring_on(config).await?,
+        Part::Nothing => {}
     }
     Ok(record)
 }
 
 async fn open_log(directory: &Path, partitions: PartitionCount) -> Result<Arc<EmbeddedLog>, Failure> {
     let log = EmbeddedLog::open(directory, partitions, tributary_eventlog::Settings::default()).await;
-    log.map_err(|e| Failure::failed("the log cannot be opened", e))
+    log.map_err(|e| {
+        let code = e.code();
+        Failure::failed("the log cannot be opened", e).with_code(code)
+    })
 }
 
 fn query_settings(config: &Config) -> tributary_query::Settings {
@@ -375,4 +400,23 @@ fn graphql_settings(config: &Config) -> tributary_graphql::Settings {
 /// A configured size; on a 32-bit machine a larger one means "as much as there is".
 fn to_usize(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn beside_a_seal_a_job_brings_on_what_is_sealed_and_beside_a_dev_it_leaves_that_to_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let part = || Part::of(directory.path()).unwrap();
+        assert!(matches!(part(), Part::WhatIsSealed(Some(_))), "nobody is there, and the log is in Kafka");
+        let held = DirectoryLock::take(directory.path()).unwrap();
+        assert!(matches!(part(), Part::WhatIsSealed(None)), "a `seal` holds it, which publishes nothing");
+        std::fs::create_dir(directory.path().join("log")).unwrap();
+        assert!(matches!(part(), Part::Nothing), "a `dev` holds it");
+        drop(held);
+        assert!(matches!(part(), Part::All(_)));
+    }
 }

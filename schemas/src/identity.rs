@@ -5,8 +5,10 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::event::{Draft, EventType};
-use crate::protobuf;
-use crate::units::keccak256;
+use crate::ids::Timestamp;
+use crate::keccak::keccak256_each;
+use crate::protobuf::{self, DecodeError, Glance};
+use crate::units::{Hash, keccak256};
 
 /// The identity of an event: (`source`, `type`, `id`, key). A second event with the same identity has no effect.
 ///
@@ -24,10 +26,53 @@ impl Identity {
     /// length as four bytes, big-endian.
     pub fn of_parts(source: &str, event_type: EventType, id: &str, key: &str) -> Self {
         let mut text = Vec::with_capacity(16 + source.len() + id.len() + key.len() + 40);
-        for part in [source, event_type.as_str(), id, key] {
-            put_prefixed(&mut text, part.as_bytes());
+        put_text(&mut text, [source, event_type.as_str(), id, key]);
+        Self::of_hash(&keccak256(&text))
+    }
+
+    fn of_hash(hash: &Hash) -> Self {
+        Self(hash.first_chunk().copied().expect("a hash has 32 bytes"))
+    }
+}
+
+/// The identities of many events: hashed together, they take a fraction of the time.
+#[derive(Default)]
+pub struct Identities {
+    texts: Vec<u8>,
+    /// Where the text of each event ends.
+    ends: Vec<usize>,
+}
+
+impl Identities {
+    /// Takes in one more event.
+    pub fn push(&mut self, draft: &Draft) {
+        self.push_parts([draft.source.as_str(), draft.event_type().as_str(), draft.id.as_str(), draft.key()]);
+    }
+
+    /// Takes in the event of these bytes, as they were recorded, and gives what else deduplication asks of it.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if they are no event; nothing was taken in then.
+    pub fn push_recorded(&mut self, bytes: &[u8]) -> Result<(ContentDigest, Timestamp), DecodeError> {
+        if let Some(Glance { source, event_type, id, key, time, data }) = protobuf::glance(bytes) {
+            self.push_parts([source, event_type.as_str(), id, key]);
+            return Ok((ContentDigest::of_parts(time, data), time));
         }
-        Self(head(&text))
+        let draft = protobuf::decode(bytes)?.draft;
+        self.push(&draft);
+        Ok((ContentDigest::of(&draft), draft.time))
+    }
+
+    fn push_parts(&mut self, parts: [&str; 4]) {
+        put_text(&mut self.texts, parts);
+        self.ends.push(self.texts.len());
+    }
+
+    /// The identities in the order in which the events were taken in.
+    pub fn hash(&self) -> Vec<Identity> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let texts: Vec<[&[u8]; 1]> = begins.zip(&self.ends).map(|(begin, end)| [&self.texts[begin..*end]]).collect();
+        keccak256_each(&texts).iter().map(Identity::of_hash).collect()
     }
 }
 
@@ -45,10 +90,13 @@ impl ContentDigest {
     /// The digest of this event: the first 8 bytes of SHA-256 (which processors compute themselves) over its time in microseconds (eight bytes, big-endian) and
     /// its data in protobuf, including the tag that says of which type it is.
     pub fn of(draft: &Draft) -> Self {
-        let mut text = Vec::with_capacity(512);
-        text.extend_from_slice(&draft.time.micros().to_be_bytes());
-        protobuf::encode_data(&draft.data, &mut text);
-        let hash = Sha256::digest(&text);
+        let mut data = Vec::with_capacity(512);
+        protobuf::encode_data(&draft.data, &mut data);
+        Self::of_parts(draft.time, &data)
+    }
+
+    fn of_parts(time: Timestamp, data: &[u8]) -> Self {
+        let hash = Sha256::new().chain_update(time.micros().to_be_bytes()).chain_update(data).finalize();
         Self(hash.first_chunk().copied().expect("a hash has 32 bytes"))
     }
 }
@@ -59,15 +107,12 @@ impl fmt::Debug for ContentDigest {
     }
 }
 
-fn put_prefixed(text: &mut Vec<u8>, part: &[u8]) {
-    let length = u32::try_from(part.len()).expect("attributes and keys have at most 256 bytes");
-    text.extend_from_slice(&length.to_be_bytes());
-    text.extend_from_slice(part);
-}
-
-fn head<const N: usize>(text: &[u8]) -> [u8; N] {
-    let hash = keccak256(text);
-    hash.first_chunk::<N>().copied().expect("N is at most the 32 bytes of a hash")
+fn put_text(text: &mut Vec<u8>, parts: [&str; 4]) {
+    for part in parts {
+        let length = u32::try_from(part.len()).expect("attributes and keys have at most 256 bytes");
+        text.extend_from_slice(&length.to_be_bytes());
+        text.extend_from_slice(part.as_bytes());
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod cut;
 pub mod event;
 pub mod identity;
 pub mod ids;
+pub mod keccak;
 pub mod limits;
 pub mod protobuf;
 pub mod refusal;

@@ -200,7 +200,8 @@ impl Name {
         Ok(Self(text.into_boxed_str()))
     }
 
-    fn check(text: &str) -> Result<(), UnitError> {
+    /// Whether the text is a name.
+    pub(crate) fn check(text: &str) -> Result<(), UnitError> {
         if text.is_empty() || text.len() > Self::MAX_BYTES {
             return Err(UnitError("must have 1 to 256 bytes of UTF-8"));
         }

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 
 use batch::{Batch, Header};
 use census::Census;
-use event::Event;
+use event::{Event, Identity};
 use genesis::Genesis;
 use ledger::Ledger;
 pub use verdict::{Counts, Gap, Verdict};
@@ -77,6 +77,22 @@ impl Auditor {
         Ok(verdict)
     }
 
+    /// The events of a partition, in the order of its batches.
+    ///
+    /// # Errors
+    /// When the files cannot be read, or one of them is no batch.
+    pub fn events(&self, partition: u32) -> Outcome<Vec<Identity>> {
+        let folder = self.folder(partition);
+        let mut identities = Vec::new();
+        for seq in numbers(&folder)? {
+            let batch = Batch::read(&fs::read(path(&folder, seq))?)?;
+            for bytes in batch.events()? {
+                identities.push(Event::read(bytes)?.identity);
+            }
+        }
+        Ok(identities)
+    }
+
     fn folder(&self, partition: u32) -> PathBuf {
         self.journal.join(format!("p-{partition:05}"))
     }
@@ -110,7 +126,7 @@ impl Reading {
                 before = None;
             }
             expected = seq + 1;
-            let read = Batch::read(&fs::read(self.path(seq))?);
+            let read = Batch::read(&fs::read(path(&self.folder, seq))?);
             let checked = read.and_then(|batch| self.check(&batch, seq, before.as_ref()).map(|()| batch));
             match checked {
                 Ok(batch) => {
@@ -166,13 +182,14 @@ impl Reading {
         }
     }
 
-    fn path(&self, seq: u64) -> PathBuf {
-        self.folder.join(format!("{seq:020}.batch"))
-    }
-
     fn name(&self, seq: u64) -> String {
         format!("journal/p-{:05}/{seq:020}.batch", self.partition)
     }
+}
+
+/// Where a batch lies in the folder of its partition.
+fn path(folder: &Path, seq: u64) -> PathBuf {
+    folder.join(format!("{seq:020}.batch"))
 }
 
 /// The numbers of the batches in a folder, in ascending order. Other names are ignored.

@@ -13,6 +13,7 @@ use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tributary_schemas::ids::Partition;
 
+use super::fault::{Fault, FaultKind};
 use super::settings::{MESSAGE_BYTES_MAX, Settings};
 use super::watermarks::Watermarks;
 use crate::error::LogError;
@@ -80,9 +81,7 @@ impl Pending {
 }
 
 impl Appender {
-    /// # Errors
-    /// [`LogError::Reject`] for settings that make no client.
-    pub(super) fn new(settings: Settings, watermarks: Arc<Watermarks>, metrics: Metrics) -> Result<Self, LogError> {
+    pub(super) fn new(settings: Settings, watermarks: Arc<Watermarks>, metrics: Metrics) -> Self {
         let mut config = settings.client("ingest");
         let millis = |duration: Duration| duration.as_millis().to_string();
         config
@@ -101,7 +100,7 @@ impl Appender {
         let shared = Arc::new(Shared { watermarks, metrics, trouble: Mutex::default() });
         let units = settings.append_bytes_max.div_ceil(UNIT_BYTES);
         let room = Arc::new(Semaphore::new(units));
-        Ok(Self { settings, config, live: RwLock::default(), room, units, shared })
+        Self { settings, config, live: RwLock::default(), room, units, shared }
     }
 
     /// The most bytes of one append.
@@ -183,7 +182,8 @@ impl Appender {
         if let Some(live) = usable(&slot) {
             return Ok(live);
         }
-        let fresh = Arc::new(Live::new(&self.config, &self.shared)?);
+        let fresh = Live::new(&self.config, &self.shared).map_err(|error| Fault::of(&error, &self.settings))?;
+        let fresh = Arc::new(fresh);
         if let Some(broken) = slot.replace(Arc::clone(&fresh)) {
             self.shared.metrics.reopens.inc();
             // Its end waits for a thread of its own; whoever waits for its records is told that they failed.
@@ -208,11 +208,10 @@ impl Appender {
 }
 
 impl Live {
-    fn new(config: &ClientConfig, shared: &Arc<Shared>) -> Result<Self, LogError> {
+    fn new(config: &ClientConfig, shared: &Arc<Shared>) -> KafkaResult<Self> {
         let is_broken = Arc::new(AtomicBool::new(false));
         let context = Context { shared: Arc::clone(shared), is_broken: Arc::clone(&is_broken) };
-        let producer = config.create_with_context(context).map_err(|error| LogError::Reject { reason: error.to_string() })?;
-        Ok(Self { producer, is_broken })
+        Ok(Self { producer: config.create_with_context(context)?, is_broken })
     }
 
     /// Whether it can send nothing any more.
@@ -224,7 +223,14 @@ impl Live {
 impl Shared {
     fn failed(&self, error: &KafkaError) -> LogError {
         let code = error.rdkafka_error_code();
-        let reason = code.map_or_else(|| error.to_string(), |code| code.to_string());
+        let reason = match code {
+            // What somebody has to mend is said with its cure. Where the brokers are is nothing for the senders of records.
+            Some(code) => match FaultKind::of(code) {
+                kind @ (FaultKind::NotEnoughReplicas | FaultKind::Forbidden) => Fault::new(kind, code.to_string()).with_code(),
+                _ => code.to_string(),
+            },
+            None => error.to_string(),
+        };
         if matches!(code, Some(RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidRecord)) {
             return LogError::Reject { reason };
         }
@@ -285,7 +291,20 @@ pub(super) fn tell(level: RDKafkaLogLevel, facility: &str, message: &str) {
     }
 }
 
-/// An error of a question to the brokers.
-pub(super) fn unanswered<T>(result: KafkaResult<T>) -> Result<T, LogError> {
-    result.map_err(|error| LogError::Retry { reason: error.to_string() })
+#[cfg(test)]
+mod tests {
+    use tributary_schemas::ids::PartitionCount;
+
+    use super::*;
+
+    #[test]
+    fn copies_that_are_missing_are_told_with_their_code_and_the_cure() {
+        let partitions = PartitionCount::new(1).expect("one partition is possible");
+        let appender =
+            Appender::new(Settings::new("127.0.0.1:1", "events"), Arc::new(Watermarks::new(partitions)), Metrics::default());
+        let error = KafkaError::MessageProduction(RDKafkaErrorCode::NotEnoughReplicas);
+        let told = appender.shared.failed(&error).to_string();
+        assert!(told.contains("bring the missing brokers back") && told.ends_with("[kafka_not_enough_replicas]"), "{told}");
+        assert_eq!(appender.trouble().map(|trouble| trouble.to_string()), Some(told));
+    }
 }

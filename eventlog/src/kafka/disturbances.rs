@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tributary_schemas::ids::{Partition, PartitionCount};
 
 use super::appender::tell;
+use super::events::{Listener, Told};
 use crate::metrics::Metrics;
 
 /// The id of a topic that is not known yet.
@@ -56,17 +57,19 @@ impl Disturbances {
 pub(super) struct Context {
     topic: String,
     disturbances: Arc<Disturbances>,
+    told: Told,
 }
 
 impl Context {
     pub(super) fn new(topic: &str, disturbances: Arc<Disturbances>) -> Self {
-        Self { topic: topic.to_owned(), disturbances }
+        Self { topic: topic.to_owned(), disturbances, told: Told::default() }
     }
 }
 
 impl ClientContext for Context {
     /// Called by whoever serves the client's events, in the order in which they were queued.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.told.one_more();
         // Connections of these kinds fetch nothing.
         let fetches = !message.contains("/bootstrap: ") && !message.contains("GroupCoordinator: ");
         let lost = facility == "STATE" && fetches && message.contains("changed state UP -> ");
@@ -82,6 +85,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.told.one_more();
         // That a partition has no more at present is said here too.
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
             tracing::warn!(%error, %reason, "Kafka");
@@ -90,3 +94,9 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {}
+
+impl Listener for Context {
+    fn told(&self) -> &Told {
+        &self.told
+    }
+}

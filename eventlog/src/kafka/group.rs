@@ -19,8 +19,8 @@ use tokio::sync::watch;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
 use super::appender::tell;
+use super::fault::{Fault, FaultKind};
 use super::settings::Settings;
-use crate::error::LogError;
 use crate::metrics::Metrics;
 use crate::share::Share;
 
@@ -38,7 +38,7 @@ pub struct Member {
 }
 
 struct Shared {
-    topic: String,
+    settings: Settings,
     consumer: BaseConsumer<Context>,
     done: Mutex<BTreeMap<Partition, Offset>>,
     is_leaving: AtomicBool,
@@ -48,14 +48,14 @@ impl Member {
     /// Joins the group, which forgets a member that is silent for the time of a session.
     ///
     /// # Errors
-    /// [`LogError::Reject`] for settings that make no client.
+    /// A [`Fault`] for settings that make no client.
     pub fn join(
         settings: &Settings,
         (group, session): (&str, Duration),
         partitions: PartitionCount,
         metrics: Metrics,
-    ) -> Result<Arc<Self>, LogError> {
-        let reject = |error: KafkaError| LogError::Reject { reason: error.to_string() };
+    ) -> Result<Arc<Self>, Fault> {
+        let fault = |error: KafkaError| Fault::of(&error, settings);
         let mut config = settings.client("seal");
         config
             .set("group.id", group)
@@ -69,20 +69,22 @@ impl Member {
             topic: settings.topic.clone(),
             partitions: partitions.partitions().collect(),
             own: watch::Sender::new(BTreeSet::new()),
+            fault: Mutex::default(),
             metrics,
         };
-        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(reject)?;
-        consumer.subscribe(&[&settings.topic]).map_err(reject)?;
-        let shared = Arc::new(Shared {
-            topic: settings.topic.clone(),
-            consumer,
-            done: Mutex::default(),
-            is_leaving: AtomicBool::new(false),
-        });
+        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(fault)?;
+        consumer.subscribe(&[&settings.topic]).map_err(fault)?;
+        let shared =
+            Arc::new(Shared { settings: settings.clone(), consumer, done: Mutex::default(), is_leaving: AtomicBool::new(false) });
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("kafka-group".into()).spawn(move || serving.serve());
-        let thread = thread.map_err(|error| LogError::Retry { reason: format!("no thread for the group: {error}") })?;
+        let thread = thread.map_err(|error| Fault::new(FaultKind::Other, format!("no thread for the group: {error}")))?;
         Ok(Arc::new(Self { shared, thread: Mutex::new(Some(thread)) }))
+    }
+
+    /// What this member may not do in the group; `None` since it last was given partitions, or gave some up.
+    pub fn fault(&self) -> Option<Fault> {
+        self.shared.consumer.context().fault.lock().clone()
     }
 }
 
@@ -122,7 +124,7 @@ impl Shared {
             match self.consumer.poll(POLL) {
                 // Nothing is fetched: every partition is paused from its first moment on.
                 None | Some(Ok(_)) => {}
-                Some(Err(error)) => tracing::warn!(%error, "the group"),
+                Some(Err(error)) => self.note(Fault::of(&error, &self.settings)),
             }
             if committed.elapsed() >= COMMIT_EVERY {
                 self.commit(CommitMode::Async);
@@ -141,13 +143,21 @@ impl Shared {
         self.consumer.context().own.send_replace(BTreeSet::new());
     }
 
+    fn note(&self, fault: Fault) {
+        tracing::warn!(code = fault.code(), error = %fault, "the group");
+        // Connections that are lost are made again without another word.
+        if fault.kind() == FaultKind::Forbidden {
+            *self.consumer.context().fault.lock() = Some(fault);
+        }
+    }
+
     fn commit(&self, mode: CommitMode) {
         let done = std::mem::take(&mut *self.done.lock());
         let own = self.consumer.context().own.borrow().clone();
         let mut list = TopicPartitionList::new();
         for (partition, next) in done.into_iter().filter(|(partition, _)| own.contains(partition)) {
             let (Ok(number), Ok(next)) = (i32::try_from(partition.index()), i64::try_from(next.get())) else { continue };
-            if let Err(error) = list.add_partition_offset(&self.topic, number, KafkaOffset::Offset(next)) {
+            if let Err(error) = list.add_partition_offset(&self.settings.topic, number, KafkaOffset::Offset(next)) {
                 tracing::debug!(%error, "an offset that cannot be committed");
             }
         }
@@ -165,6 +175,8 @@ struct Context {
     topic: String,
     partitions: Vec<Partition>,
     own: watch::Sender<BTreeSet<Partition>>,
+    /// What is not allowed, since partitions were given or taken.
+    fault: Mutex<Option<Fault>>,
     metrics: Metrics,
 }
 
@@ -190,6 +202,7 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let partitions = self.of(list);
         self.metrics.rebalances.inc();
+        *self.fault.lock() = None;
         let done: KafkaResult<()> = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             // Paused before anything is fetched; the offset is never used.
             let taken = list

@@ -8,13 +8,14 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Offset as KafkaOffset, TopicPartitionList};
 use tokio::time::Instant;
 use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 
-use super::appender::unanswered;
 use super::disturbances::{Context, Disturbances};
+use super::events::serve_all;
+use super::fault::{Fault, FaultKind};
 use super::settings::{MESSAGE_BYTES_MAX, Settings};
 use super::watermarks::Watermarks;
 use super::window::{Window, number, signed};
@@ -24,9 +25,10 @@ use crate::record::{Bounds, LoggedRecord};
 
 /// How often the client's events are served while nobody reads.
 const SERVE_EVERY: Duration = Duration::from_millis(10);
-/// How often somebody who waits for a record asks the brokers whether it is there, where nothing is fetched.
+/// How often somebody who waits for a record asks the brokers whether it is there, where nothing is fetched: half of this to the
+/// whole.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
-/// Between two attempts to come to an offset.
+/// Between two attempts to come to an offset: half of this to the whole.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Reads partitions.
@@ -59,13 +61,13 @@ enum Taken {
 
 impl Reader {
     /// # Errors
-    /// [`LogError::Reject`] for settings that make no client.
+    /// A [`Fault`] for settings that make no client.
     pub(super) fn new(
         settings: Settings,
         partitions: PartitionCount,
         watermarks: Arc<Watermarks>,
         metrics: Metrics,
-    ) -> Result<Self, LogError> {
+    ) -> Result<Self, Fault> {
         let mut config = settings.client("read");
         config
             // The client library wants a group, though nothing is done in it.
@@ -88,16 +90,17 @@ impl Reader {
             // A window that was full is filled again at once.
             .set("fetch.queue.backoff.ms", "5")
             .set("queued.max.messages.kbytes", (settings.read_ahead_bytes / 1024).to_string());
-        let reject = |reason: String| LogError::Reject { reason };
         let disturbances = Arc::new(Disturbances::new(partitions, metrics));
         let context = Context::new(&settings.topic, Arc::clone(&disturbances));
-        let consumer: BaseConsumer<Context> = config.create_with_context(context).map_err(|error| reject(error.to_string()))?;
-        let consumer = Arc::new(consumer);
+        let consumer: Result<BaseConsumer<Context>, KafkaError> = config.create_with_context(context);
+        let consumer = Arc::new(consumer.map_err(|error| Fault::of(&error, &settings))?);
         let mut windows = Vec::new();
         for partition in partitions.partitions() {
             // Taken before anything is assigned, the queue stays the partition's for good.
             let queue = consumer.split_partition_queue(&settings.topic, number(partition));
-            let mut queue = queue.ok_or_else(|| reject(format!("topic {} makes no queue", settings.topic)))?;
+            let no_queue =
+                || Fault::new(FaultKind::TopicRefused, format!("`kafka.topic`: no topic is named {:?}", settings.topic));
+            let mut queue = queue.ok_or_else(no_queue)?;
             let filled = Arc::clone(disturbances.changed(partition));
             queue.set_nonempty_callback(move || filled.notify_waiters());
             windows.push(Mutex::new(Window::new(queue)));
@@ -107,7 +110,7 @@ impl Reader {
             Arc::new(Shared { consumer, watermarks, windows, disturbances, serving: Mutex::new(()), is_closed, settings });
         let serving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("kafka-reader".into()).spawn(move || serving.serve());
-        let thread = thread.map_err(|error| LogError::Retry { reason: format!("no thread for the reader: {error}") })?;
+        let thread = thread.map_err(|error| Fault::new(FaultKind::Other, format!("no thread for the reader: {error}")))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
 
@@ -122,7 +125,8 @@ impl Reader {
         let asked = tokio::task::spawn_blocking(move || {
             shared.consumer.fetch_watermarks(&shared.settings.topic, number(partition), shared.settings.answer_timeout)
         });
-        let (earliest, next) = unanswered(asked.await.map_err(|_| LogError::Closed)?)?;
+        let answered = asked.await.map_err(|_| LogError::Closed)?;
+        let (earliest, next) = answered.map_err(|error| Fault::of(&error, &self.shared.settings).to_retry())?;
         let offset = |number: i64| u64::try_from(number).ok().and_then(Offset::new);
         let (Some(earliest), Some(next)) = (offset(earliest), offset(next)) else {
             return Err(LogError::Retry { reason: format!("the brokers do not know yet where partition {partition} begins") });
@@ -153,7 +157,7 @@ impl Reader {
                     }
                     match hole {
                         None => {}
-                        Some(_) if Instant::now() < deadline => tokio::time::sleep(PAUSE).await,
+                        Some(_) if Instant::now() < deadline => tokio::time::sleep(self.shared.pause(PAUSE)).await,
                         Some((_, found)) => {
                             let reason = format!("partition {partition} has no record at offset {from}, but one at {found}");
                             return Err(LogError::Corrupt { reason });
@@ -178,7 +182,8 @@ impl Reader {
             if self.shared.has_record_at(partition, signed(offset))? {
                 return Ok(());
             }
-            if tokio::time::timeout(ASK_AGAIN, changed).await.is_ok() || self.shared.is_at(partition, signed(offset)) {
+            let waited = tokio::time::timeout(self.shared.pause(ASK_AGAIN), changed).await;
+            if waited.is_ok() || self.shared.is_at(partition, signed(offset)) {
                 continue;
             }
             // Brokers that do not answer are asked again.
@@ -189,6 +194,11 @@ impl Reader {
                 self.shared.begin(partition, signed(offset))?;
             }
         }
+    }
+
+    /// Fetches the partition no more and gives back what was fetched. Whoever reads it again begins anew.
+    pub(super) fn forget(&self, partition: Partition) {
+        self.shared.forget(partition);
     }
 
     /// Ends the thread. Whoever waits gets [`LogError::Closed`].
@@ -223,7 +233,10 @@ impl Shared {
             }
             records.push(record);
         }
-        self.check_undisturbed(partition, &mut window)?;
+        if !self.is_undisturbed(&window) {
+            (window.position, window.ahead) = (None, None);
+            return Err(LogError::Interrupted { partition });
+        }
         Ok(match window.at() {
             _ if !records.is_empty() => {
                 self.watermarks.reaches(number(partition), from + records.len() as i64);
@@ -247,9 +260,8 @@ impl Shared {
         if let Some(record) = window.next(partition) {
             window.put_back(record);
         }
-        self.serve_events();
         // The window stays as it is, so that the read that follows meets the same.
-        if window.disturbances != Some(self.disturbances.count()) {
+        if !self.is_undisturbed(&window) {
             return Err(LogError::Interrupted { partition });
         }
         let is_there = window.ahead.is_some();
@@ -260,15 +272,11 @@ impl Shared {
         Ok(is_there || window.hole.is_some())
     }
 
-    /// What was taken just now follows what was taken before only if nothing came in between.
-    fn check_undisturbed(&self, partition: Partition, window: &mut Window) -> Result<(), LogError> {
+    /// Whether what was taken just now follows what was taken before: nothing came in between.
+    fn is_undisturbed(&self, window: &Window) -> bool {
         // The client library queues what it tells of a disturbance before it queues a record from behind it.
         self.serve_events();
-        if window.disturbances == Some(self.disturbances.count()) {
-            return Ok(());
-        }
-        (window.position, window.ahead) = (None, None);
-        Err(LogError::Interrupted { partition })
+        window.disturbances == Some(self.disturbances.count())
     }
 
     fn is_at(&self, partition: Partition, offset: i64) -> bool {
@@ -284,8 +292,7 @@ impl Shared {
         let mut window = self.windows[partition.index()].lock();
         let disturbances = self.disturbances.count();
         let failed = |error: KafkaError| LogError::Retry { reason: error.to_string() };
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.settings.topic, number(partition), KafkaOffset::Offset(from)).map_err(failed)?;
+        let list = self.list(partition, from).map_err(failed)?;
         if window.is_assigned {
             self.consumer.incremental_unassign(&list).map_err(failed)?;
             window.is_assigned = false;
@@ -301,15 +308,34 @@ impl Shared {
         Ok(hole)
     }
 
+    /// Gives up what is fetched of the partition, and fetches no more.
+    fn forget(&self, partition: Partition) {
+        let mut window = self.windows[partition.index()].lock();
+        if window.is_assigned {
+            let given_up = self.list(partition, 0).and_then(|list| self.consumer.incremental_unassign(&list));
+            if let Err(error) = given_up {
+                // It goes on to hold what it holds, until the partition is read again.
+                tracing::debug!(%partition, %error, "a partition that is read no more is still fetched");
+                return;
+            }
+        }
+        window.empty();
+    }
+
+    fn list(&self, partition: Partition, offset: i64) -> KafkaResult<TopicPartitionList> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.settings.topic, number(partition), KafkaOffset::Offset(offset))?;
+        Ok(list)
+    }
+
+    fn pause(&self, longest: Duration) -> Duration {
+        self.settings.jitter.pause(longest)
+    }
+
     /// Has every event that is queued served before it returns, by this thread or another.
     fn serve_events(&self) {
         let _one_at_a_time = self.serving.lock();
-        while let Some(event) = self.consumer.poll(Duration::ZERO) {
-            match event {
-                Ok(_) | Err(KafkaError::PartitionEOF(_)) => {}
-                Err(error) => tracing::warn!(%error, "Kafka"),
-            }
-        }
+        serve_all(&self.consumer);
     }
 
     /// The thread's work.
@@ -318,5 +344,54 @@ impl Shared {
             self.serve_events();
             std::thread::sleep(SERVE_EVERY);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A reader without brokers.
+    fn reader() -> Reader {
+        let count = PartitionCount::new(2).unwrap();
+        let settings = Settings::new("127.0.0.1:1", "events");
+        Reader::new(settings, count, Arc::new(Watermarks::new(count)), Metrics::default()).unwrap()
+    }
+
+    fn assigned(reader: &Reader) -> Vec<i32> {
+        let list = reader.shared.consumer.assignment().unwrap();
+        let mut partitions: Vec<i32> = list.elements().iter().map(|element| element.partition()).collect();
+        partitions.sort_unstable();
+        partitions
+    }
+
+    #[test]
+    fn a_partition_that_is_forgotten_is_fetched_no_more_and_its_window_is_empty_until_it_is_read_again() {
+        let reader = reader();
+        let partitions = [Partition::new(0).unwrap(), Partition::new(1).unwrap()];
+        for partition in partitions {
+            reader.shared.begin(partition, 7).unwrap();
+        }
+        assert_eq!(assigned(&reader), [0, 1]);
+        reader.forget(partitions[1]);
+        reader.forget(partitions[1]);
+        assert_eq!(assigned(&reader), [0]);
+        assert!(reader.shared.is_at(partitions[0], 7), "the other is read on");
+        {
+            let window = reader.shared.windows[1].lock();
+            assert_eq!((window.at(), window.is_assigned, window.disturbances), (None, false, None));
+        }
+        reader.shared.begin(partitions[1], 9).unwrap();
+        assert_eq!(assigned(&reader), [0, 1]);
+        assert!(reader.shared.is_at(partitions[1], 9));
+    }
+
+    #[test]
+    fn pauses_between_questions_are_not_all_of_one_length() {
+        let shared = Arc::clone(&reader().shared);
+        let pauses: Vec<Duration> = (0..20).map(|_| shared.pause(ASK_AGAIN)).collect();
+        assert!(pauses.iter().all(|pause| (ASK_AGAIN / 2..=ASK_AGAIN).contains(pause)), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause != pauses[0]), "{pauses:?}");
     }
 }

@@ -1,18 +1,25 @@
 //! How Kafka is reached, and how much a client of it may hold.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
 
+use super::fault::{Fault, FaultKind};
+use crate::jitter::Jitter;
 use crate::record::Record;
 
 /// A record with its key, and what the protocol adds to it.
 pub(crate) const MESSAGE_BYTES_MAX: usize = Record::VALUE_BYTES_MAX + Record::KEY_BYTES_MAX + 4096;
 
+/// Files with certificates and keys are read up to here.
+const PEM_BYTES_MAX: u64 = 16 << 20;
+
 /// How Kafka is reached, and how much a client of it may hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Some brokers as `host:port`, separated by commas; the others are learned from them.
     pub bootstrap: String,
@@ -34,6 +41,8 @@ pub struct Settings {
     pub read_ahead_bytes: usize,
     /// A question to the brokers that takes longer counts as failed.
     pub answer_timeout: Duration,
+    /// The chance in the lengths of pauses.
+    pub jitter: Jitter,
 }
 
 impl Settings {
@@ -50,6 +59,7 @@ impl Settings {
             delivery_timeout: Duration::from_secs(10),
             read_ahead_bytes: 8 << 20,
             answer_timeout: Duration::from_secs(5),
+            jitter: Jitter::default(),
         }
     }
 
@@ -191,6 +201,25 @@ impl OAuth {
 }
 
 impl Security {
+    /// Looks into the files with certificates and keys, for the client library says little about one that it cannot use.
+    ///
+    /// # Errors
+    /// [`FaultKind::TlsFile`], naming the key and the file.
+    pub(super) fn check(&self) -> Result<(), Fault> {
+        let Some(tls) = &self.tls else { return Ok(()) };
+        // Of authorities there may be a folder.
+        if let Some(file) = tls.ca_file.as_ref().filter(|file| !file.is_dir()) {
+            check_file("kafka.tls_ca_file", file, check_certificate)?;
+        }
+        if let Some(file) = &tls.certificate_file {
+            check_file("kafka.tls_certificate_file", file, check_certificate)?;
+        }
+        if let Some(file) = &tls.key_file {
+            check_file("kafka.tls_key_file", file, check_key)?;
+        }
+        Ok(())
+    }
+
     fn apply(&self, config: &mut ClientConfig) {
         config.set(
             "security.protocol",
@@ -218,5 +247,66 @@ impl Security {
         if let Some(sasl) = &self.sasl {
             sasl.apply(config);
         }
+    }
+}
+
+fn check_certificate(text: &str) -> Result<(), &'static str> {
+    let is_there = text.contains("-----BEGIN ") && text.contains("CERTIFICATE-----");
+    if is_there { Ok(()) } else { Err("has no certificate in PEM") }
+}
+
+fn check_key(text: &str) -> Result<(), &'static str> {
+    if text.contains("ENCRYPTED") {
+        return Err("has a key that is encrypted, and there is no setting for its password");
+    }
+    if text.contains("PRIVATE KEY-----") { Ok(()) } else { Err("has no private key in PEM") }
+}
+
+fn check_file(key: &str, file: &Path, check: fn(&str) -> Result<(), &'static str>) -> Result<(), Fault> {
+    let fault = |why: &str| Fault::new(FaultKind::TlsFile, format!("`{key}`: {} {why}", file.display()));
+    let read = || -> io::Result<String> {
+        let mut bytes = Vec::new();
+        File::open(file)?.take(PEM_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().map_err(|error| fault(&format!("cannot be read: {error}")))?;
+    check(&text).map_err(fault)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_for_tls_that_cannot_be_used_is_named_with_its_key_and_nothing_of_what_it_holds() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            Some(path)
+        };
+        let missing = Some(directory.path().join("missing.pem"));
+        let other = write("other.pem", "hush");
+        let encrypted = write("encrypted.pem", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nhush\n");
+        for (tls, key, words) in [
+            (Tls { ca_file: missing.clone(), ..Tls::default() }, "tls_ca_file", "cannot be read"),
+            (Tls { ca_file: other.clone(), ..Tls::default() }, "tls_ca_file", "no certificate in PEM"),
+            (Tls { certificate_file: other.clone(), ..Tls::default() }, "tls_certificate_file", "no certificate in PEM"),
+            (Tls { key_file: missing.clone(), ..Tls::default() }, "tls_key_file", "missing.pem"),
+            (Tls { key_file: other.clone(), ..Tls::default() }, "tls_key_file", "no private key in PEM"),
+            (Tls { key_file: encrypted.clone(), ..Tls::default() }, "tls_key_file", "encrypted"),
+        ] {
+            let text = Security { tls: Some(tls), sasl: None }.check().unwrap_err().with_code();
+            assert!(text.starts_with(&format!("`kafka.{key}`")) && text.contains(words), "{text}");
+            assert!(text.ends_with("[kafka_tls_file]") && !text.contains("hush"), "{text}");
+        }
+        let certificate = write("ca.pem", "# mine\n-----BEGIN CERTIFICATE-----\n…\n-----END CERTIFICATE-----\n");
+        let key = write("key.pem", "-----BEGIN EC PRIVATE KEY-----\n…\n-----END EC PRIVATE KEY-----\n");
+        let whole = Tls { ca_file: certificate.clone(), certificate_file: certificate, key_file: key };
+        assert_eq!(Security { tls: Some(whole), sasl: None }.check(), Ok(()));
+        let folder = Tls { ca_file: Some(directory.path().to_owned()), ..Tls::default() };
+        assert_eq!(Security { tls: Some(folder), sasl: None }.check(), Ok(()));
+        assert_eq!(Security::default().check(), Ok(()));
     }
 }

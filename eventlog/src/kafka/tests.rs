@@ -70,6 +70,7 @@ async fn a_real_broker() {
     let Some(broker) = Broker::start().await else { return };
     conformance::run(&broker).await;
     a_topic_is_made_once_and_what_is_wrong_with_it_is_named(&broker).await;
+    a_rehearsal_makes_nothing_and_tells_whether_the_topic_could_be_made(&broker).await;
     a_topic_of_another_deployment_is_refused(&broker).await;
     members_share_the_partitions_and_a_leaver_gives_its_own_away(&broker).await;
     what_the_brokers_deleted_is_out_of_range(&broker).await;
@@ -108,20 +109,44 @@ async fn a_topic_is_made_once_and_what_is_wrong_with_it_is_named(broker: &Broker
         }
     };
     tokio::time::timeout(PATIENCE, changed).await.expect("every wrong property is named");
-    let missing = check(&Settings::new(broker.bootstrap(), "nowhere"), plan(count(1))).await;
-    assert!(matches!(missing, Err(LogError::Reject { reason }) if reason.contains("tributary topics create")));
+    let missing = check(&Settings::new(broker.bootstrap(), "nowhere"), plan(count(1))).await.unwrap_err();
+    assert_eq!(missing.kind(), FaultKind::TopicUnknown);
+    assert!(missing.to_string().contains("tributary topics create"), "{missing}");
+}
+
+async fn a_rehearsal_makes_nothing_and_tells_whether_the_topic_could_be_made(broker: &Broker) {
+    let settings = Settings::new(broker.bootstrap(), "rehearsed");
+    assert!(rehearse(&settings, plan(count(3))).await.unwrap());
+    assert_eq!(check(&settings, plan(count(3))).await.unwrap_err().kind(), FaultKind::TopicUnknown);
+    let crowded = TopicPlan { replication: 3, ..plan(count(3)) };
+    for refused in [rehearse(&settings, crowded).await, create(&settings, crowded).await] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), FaultKind::TooFewBrokers);
+        assert!(refused.to_string().contains("1 of the 3 brokers"), "{refused}");
+    }
+    let nameless = Settings::new(broker.bootstrap(), "no such name!");
+    assert_eq!(rehearse(&nameless, plan(count(1))).await.unwrap_err().kind(), FaultKind::TopicRefused);
+    assert!(create(&settings, plan(count(3))).await.unwrap());
+    assert!(!rehearse(&settings, plan(count(3))).await.unwrap(), "it is there already");
 }
 
 async fn a_topic_of_another_deployment_is_refused(broker: &Broker) {
     let settings = Settings::new(broker.bootstrap(), "checked");
     let error = KafkaLog::open(settings, count(5)).await.err().unwrap();
     assert!(error.to_string().contains("topic checked has 3 partitions; the deployment has 5"), "{error}");
+    assert_eq!(error.kind(), FaultKind::PartitionCount);
     let error = KafkaLog::open(Settings::new(broker.bootstrap(), "nowhere"), count(5)).await.err().unwrap();
-    assert!(matches!(error, LogError::Reject { .. }), "{error}");
+    assert!(error.kind() == FaultKind::TopicUnknown && !error.is_passing(), "{error}");
     let mut away = Settings::new("127.0.0.1:1", "checked");
     away.answer_timeout = Duration::from_millis(300);
-    let error = KafkaLog::open(away, count(3)).await.err().unwrap();
-    assert!(matches!(error, LogError::Retry { .. }), "{error}");
+    let log = KafkaLog::connect(away, count(3)).unwrap();
+    assert!(log.trouble().unwrap().to_string().contains("no broker has told yet"));
+    let error = log.check_topic().await.unwrap_err();
+    assert!(error.kind() == FaultKind::Unreachable && error.is_passing(), "{error}");
+    // Whoever asks for the state of the process is told more than the senders of records.
+    assert!(log.trouble().unwrap().to_string().ends_with("[kafka_unreachable]"));
+    let refused = log.append(vec![record("k", "v")]).await.unwrap_err().to_string();
+    assert!(!refused.contains("127.0.0.1"), "{refused}");
 }
 
 /// Waits until the member has what `wanted` says.

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::RDKafkaErrorCode;
 use tributary_schemas::ids::PartitionCount;
 
-use super::appender::unanswered;
+use super::events;
+use super::fault::{Fault, FaultKind};
 use super::settings::{MESSAGE_BYTES_MAX, Settings};
-use crate::error::LogError;
 
-/// Between two looks at a topic that is not known yet.
+/// Between two looks at a topic that is not known yet: half of this to the whole.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What a topic must be like.
@@ -41,20 +41,61 @@ pub struct Finding {
     pub why: &'static str,
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, wanted: {}: {}", self.property, self.found, self.wanted, self.why)
+impl Finding {
+    /// Every code, in the order of docs/errors.md.
+    pub const CODES: [&'static str; 3] = ["kafka_replication", "kafka_min_insync_replicas", "kafka_topic_setting"];
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self.property {
+            "partitions" => FaultKind::PartitionCount.code(),
+            "replication factor" => "kafka_replication",
+            "min.insync.replicas" => "kafka_min_insync_replicas",
+            _ => "kafka_topic_setting",
+        }
+    }
+
+    /// What to do about it, with the key of the configuration if there is one.
+    pub fn cure(&self) -> &'static str {
+        match self.property {
+            "partitions" => FaultKind::PartitionCount.cure(),
+            "replication factor" => "add copies with Kafka's own tools (kafka-reassign-partitions), or lower `kafka.replication`",
+            "min.insync.replicas" => "set it with Kafka's own tools (kafka-configs), or lower `kafka.min_insync_replicas`",
+            "retention.ms" => "set it with Kafka's own tools (kafka-configs), or lower `kafka.retention_ms`",
+            _ => "set it with Kafka's own tools (kafka-configs)",
+        }
     }
 }
 
-/// Creates the topic. Whether it is there already: then nothing is changed.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { property, found, wanted, why } = self;
+        write!(f, "{property} is {found}, wanted: {wanted}: {why}; {} [{}]", self.cure(), self.code())
+    }
+}
+
+/// Whether the topic would be made, as far as the brokers know without making it; `false`: it is there already. Nothing is changed.
 ///
 /// # Errors
-/// [`LogError::Reject`] if the brokers refuse it, [`LogError::Retry`] if they do not answer.
-pub async fn create(settings: &Settings, plan: TopicPlan) -> Result<bool, LogError> {
-    let reject = |reason: String| LogError::Reject { reason };
-    let (partitions, replication) = (i32::try_from(plan.partitions.get()), TopicReplication::Fixed(plan.replication.into()));
-    let partitions = partitions.map_err(|_| reject("so many partitions are not possible".to_owned()))?;
+/// As [`create`].
+pub async fn rehearse(settings: &Settings, plan: TopicPlan) -> Result<bool, Fault> {
+    request(settings, plan, options(settings).validate_only(true)).await
+}
+
+/// Creates the topic. Whether it was made now; `false`: it is there already, and nothing is changed.
+///
+/// # Errors
+/// A [`Fault`] if the brokers are not reached, or refuse to make it.
+pub async fn create(settings: &Settings, plan: TopicPlan) -> Result<bool, Fault> {
+    request(settings, plan, options(settings)).await
+}
+
+async fn request(settings: &Settings, plan: TopicPlan, options: AdminOptions) -> Result<bool, Fault> {
+    // A question tells better than a request what is wrong with the way to the brokers.
+    let brokers = look(settings, |settings| events::ask(settings).map(|metadata| metadata.brokers().len())).await?;
+    let topic = &settings.topic;
+    let partitions = i32::try_from(plan.partitions.get())
+        .map_err(|_| Fault::new(FaultKind::TopicRefused, format!("topic {topic} cannot have so many partitions")))?;
     let texts: Vec<(&str, String)> = vec![
         ("min.insync.replicas", plan.min_insync_replicas.to_string()),
         ("retention.ms", plan.retention.as_millis().to_string()),
@@ -63,30 +104,33 @@ pub async fn create(settings: &Settings, plan: TopicPlan) -> Result<bool, LogErr
         ("unclean.leader.election.enable", "false".to_owned()),
         ("max.message.bytes", (2 * MESSAGE_BYTES_MAX).to_string()),
     ];
-    let topic = NewTopic::new(&settings.topic, partitions, replication);
-    let topic = texts.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-    let answered = client(settings)?.create_topics([&topic], &options(settings)).await;
-    match unanswered(answered)?.pop() {
+    let wanted = NewTopic::new(topic, partitions, TopicReplication::Fixed(plan.replication.into()));
+    let wanted = texts.iter().fold(wanted, |wanted, (name, value)| wanted.set(name, value));
+    let answered = client(settings)?.create_topics([&wanted], &options).await;
+    match answered.map_err(|error| Fault::of(&error, settings))?.pop() {
         Some(Ok(_)) => Ok(true),
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(false),
-        Some(Err((_, code))) => Err(reject(format!("topic {} cannot be created: {code}", settings.topic))),
-        None => Err(LogError::Retry { reason: "the brokers answered nothing".to_owned() }),
+        Some(Err((_, code @ RDKafkaErrorCode::InvalidReplicationFactor))) => {
+            let reason = format!("{brokers} of the {} brokers that it takes answer ({code})", plan.replication);
+            Err(Fault::of_code(code, &reason, settings))
+        }
+        Some(Err((_, code))) => Err(Fault::of_code(code, &code.to_string(), settings)),
+        None => Err(nothing()),
     }
 }
 
 /// What is not as the plan has it. Empty: all is well.
 ///
 /// # Errors
-/// [`LogError::Reject`] if there is no such topic, [`LogError::Retry`] if the brokers do not answer.
-pub async fn check(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>, LogError> {
-    let asked = settings.clone();
-    let layout = tokio::task::spawn_blocking(move || layout(&asked)).await.map_err(|_| LogError::Closed)??;
+/// A [`Fault`] if the brokers are not reached, or there is no such topic.
+pub async fn check(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>, Fault> {
+    let layout = look(settings, layout).await?;
     let topic = [ResourceSpecifier::Topic(&settings.topic)];
-    let described = unanswered(client(settings)?.describe_configs(&topic, &options(settings)).await)?;
-    let config = match described.into_iter().next() {
+    let described = client(settings)?.describe_configs(&topic, &options(settings)).await;
+    let config = match described.map_err(|error| Fault::of(&error, settings))?.into_iter().next() {
         Some(Ok(config)) => config,
-        Some(Err(code)) => return Err(LogError::Retry { reason: format!("topic {}: {code}", settings.topic) }),
-        None => return Err(LogError::Retry { reason: "the brokers answered nothing".to_owned() }),
+        Some(Err(code)) => return Err(Fault::of_code(code, &code.to_string(), settings)),
+        None => return Err(nothing()),
     };
     let mut findings = Vec::new();
     let partitions = plan.partitions.get() as usize;
@@ -114,14 +158,21 @@ pub async fn check(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>,
 ///
 /// # Errors
 /// As [`check`]; that there is no such topic is told after [`Settings::answer_timeout`].
-pub async fn check_when_known(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>, LogError> {
+pub async fn check_when_known(settings: &Settings, plan: TopicPlan) -> Result<Vec<Finding>, Fault> {
     let deadline = tokio::time::Instant::now() + settings.answer_timeout;
     loop {
         match check(settings, plan).await {
-            Err(LogError::Reject { .. }) if tokio::time::Instant::now() < deadline => tokio::time::sleep(LOOK_AGAIN).await,
+            Err(fault) if is_of_new(fault.kind()) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(settings.jitter.pause(LOOK_AGAIN)).await;
+            }
             checked => return checked,
         }
     }
+}
+
+/// Whether brokers may say so of a topic that was made a moment ago.
+fn is_of_new(kind: FaultKind) -> bool {
+    matches!(kind, FaultKind::TopicUnknown | FaultKind::Other)
 }
 
 fn of_config(config: &ConfigResource, plan: TopicPlan) -> Vec<Finding> {
@@ -166,27 +217,63 @@ struct Layout {
     replication: usize,
 }
 
-fn layout(settings: &Settings) -> Result<Layout, LogError> {
-    let client = client(settings)?;
-    let metadata = unanswered(client.inner().fetch_metadata(Some(&settings.topic), settings.answer_timeout))?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == settings.topic && topic.error().is_none());
-    let missing = || LogError::Reject {
-        reason: format!("topic {} does not exist: create it with `tributary topics create`", settings.topic),
-    };
-    let partitions = topic.ok_or_else(missing)?.partitions();
+fn layout(settings: &Settings) -> Result<Layout, Fault> {
+    let metadata = events::ask(settings)?;
+    let topic = metadata.topics().iter().find(|topic| topic.name() == settings.topic);
+    let of_code = |code: RDKafkaErrorCode| Fault::of_code(code, &code.to_string(), settings);
+    let topic = topic.ok_or_else(|| of_code(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+    if let Some(error) = topic.error() {
+        return Err(of_code(error.into()));
+    }
+    let partitions = topic.partitions();
     let replication = partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or(0);
     Ok(Layout { partitions: partitions.len(), replication })
 }
 
 /// How many partitions the topic has.
-pub(super) fn partitions_of(settings: &Settings) -> Result<usize, LogError> {
-    Ok(layout(settings)?.partitions)
+pub(super) async fn partitions_of(settings: &Settings) -> Result<usize, Fault> {
+    Ok(look(settings, layout).await?.partitions)
 }
 
-fn client(settings: &Settings) -> Result<AdminClient<DefaultClientContext>, LogError> {
-    settings.client("topics").create().map_err(|error: KafkaError| LogError::Reject { reason: error.to_string() })
+/// Asks on a thread that may wait.
+async fn look<T: Send + 'static>(
+    settings: &Settings,
+    question: impl FnOnce(&Settings) -> Result<T, Fault> + Send + 'static,
+) -> Result<T, Fault> {
+    let asked = settings.clone();
+    let ended = |_| Fault::new(FaultKind::Other, "the process ends before Kafka answered");
+    tokio::task::spawn_blocking(move || question(&asked)).await.map_err(ended)?
+}
+
+fn nothing() -> Fault {
+    Fault::new(FaultKind::Other, "Kafka: the brokers answered nothing")
+}
+
+fn client(settings: &Settings) -> Result<AdminClient<DefaultClientContext>, Fault> {
+    settings.client("topics").create().map_err(|error| Fault::of(&error, settings))
 }
 
 fn options(settings: &Settings) -> AdminOptions {
     AdminOptions::new().request_timeout(Some(settings.answer_timeout)).operation_timeout(Some(settings.answer_timeout))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_finding_says_its_code_the_key_and_the_cure() {
+        for (property, code, key) in [
+            ("partitions", "kafka_partition_count", "`kafka.topic`"),
+            ("replication factor", "kafka_replication", "`kafka.replication`"),
+            ("min.insync.replicas", "kafka_min_insync_replicas", "`kafka.min_insync_replicas`"),
+            ("retention.ms", "kafka_topic_setting", "`kafka.retention_ms`"),
+            ("cleanup.policy", "kafka_topic_setting", "kafka-configs"),
+        ] {
+            let finding = Finding { property, found: "1".to_owned(), wanted: "2".to_owned(), why: "so it is" };
+            let text = finding.to_string();
+            assert!(text.starts_with(&format!("{property} is 1, wanted: 2: so it is; ")), "{text}");
+            assert!(text.contains(key) && text.ends_with(&format!("[{code}]")), "{text}");
+        }
+    }
 }

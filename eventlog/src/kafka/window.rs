@@ -68,6 +68,14 @@ impl Window {
         None
     }
 
+    /// Gives back what it holds. It is where nothing is fetched then.
+    pub(super) fn empty(&mut self) {
+        (self.position, self.ahead, self.end, self.hole, self.disturbances) = (None, None, None, None, None);
+        self.is_assigned = false;
+        // What was fetched and not dropped by the client library itself.
+        while self.queue.poll(Duration::ZERO).is_some() {}
+    }
+
     /// Puts the record back that was given last.
     pub(super) fn put_back(&mut self, record: LoggedRecord) {
         self.ahead = Some(record);

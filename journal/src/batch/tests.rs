@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::merkle;
+use crate::merkle::event_leaf;
 
 fn at(micros: i64) -> Timestamp {
     Timestamp::from_micros(micros).unwrap()

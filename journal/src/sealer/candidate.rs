@@ -4,9 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use bytes::Bytes;
 use tributary_eventlog::LoggedRecord;
-use tributary_schemas::identity::{ContentDigest, Identity};
+use tributary_schemas::identity::{ContentDigest, Identities, Identity};
 use tributary_schemas::ids::{Offset, Partition, Timestamp};
-use tributary_schemas::protobuf;
 
 use crate::batch::{BODY_BYTES_MAX, Contents, EVENT_PREFIX_BYTES, SealedBatch};
 use crate::error::JournalError;
@@ -27,6 +26,7 @@ pub(crate) struct Examined {
 /// `Corrupt`, naming partition and offset, if the first of them is left out, is no event, or is too large to seal.
 pub(crate) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRecord>) -> Result<Vec<Examined>, JournalError> {
     let mut expected = from;
+    let (mut identities, mut examined) = (Identities::default(), Vec::with_capacity(records.len()));
     let mut one = |record: LoggedRecord| {
         let corrupt =
             |reason: String| JournalError::corrupt(format!("partition {partition} of the log, offset {}", record.offset), reason);
@@ -37,11 +37,9 @@ pub(crate) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRec
         if framed_bytes(&record.value) > BODY_BYTES_MAX as usize {
             return Err(corrupt(format!("an event of {} bytes fits no batch", record.value.len())));
         }
-        let event = protobuf::decode(&record.value).map_err(|error| corrupt(error.to_string()))?;
-        let (identity, digest) = (Identity::of(&event.draft), ContentDigest::of(&event.draft));
-        Ok(Examined { record, identity, digest, time: event.draft.time })
+        let (digest, time) = identities.push_recorded(&record.value).map_err(|error| corrupt(error.to_string()))?;
+        Ok((record, digest, time))
     };
-    let mut examined = Vec::with_capacity(records.len());
     for record in records {
         match one(record) {
             Ok(fine) => examined.push(fine),
@@ -49,7 +47,8 @@ pub(crate) fn examine(partition: Partition, from: Offset, records: Vec<LoggedRec
             Err(_) => break,
         }
     }
-    Ok(examined)
+    let with_identity = |(identity, (record, digest, time))| Examined { record, identity, digest, time };
+    Ok(identities.hash().into_iter().zip(examined).map(with_identity).collect())
 }
 
 /// What the seen-index says of identities, in their order.

@@ -13,6 +13,7 @@ use tributary_schemas::ids::{Partition, Seq};
 
 use super::{Sealer, Turn};
 use crate::error::JournalError;
+use crate::gap;
 use crate::metrics::PartitionLabel;
 
 /// Tasks under way.
@@ -65,6 +66,10 @@ impl Crew {
             let trouble = JournalError::Refused(format!("the sealer's task ended early: {error}"));
             self.sealer.shared.note(partition, Some(&trouble));
         }
+        // Not before the task has ended: until then it may tell its lag, or read on.
+        if !self.handles.contains_key(&partition) {
+            self.sealer.shared.let_go(partition);
+        }
     }
 
     /// Waits until all have ended, as they do once the service is shut down.
@@ -101,7 +106,8 @@ async fn run_partition(sealer: Sealer, share: Arc<dyn Share>, partition: Partiti
                 Turn::Rest(shared.retry_pause())
             }
             Err(error) => {
-                tracing::error!(%partition, %error, "the partition is not sealed any further");
+                let cure = gap::cure(partition, &error);
+                tracing::error!(%partition, %error, %cure, "the partition is not sealed any further");
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => return,
@@ -151,5 +157,115 @@ async fn another_decides(sealer: &Sealer, partition: Partition, known: Option<Se
     if let Err(error) = sealer.shared.journal.wait_beyond(partition, known).await {
         tracing::error!(%partition, %error, "the partition stands still until this process is started again");
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use object_store::memory::InMemory;
+    use parking_lot::Mutex;
+    use tokio::sync::watch;
+    use tributary_eventlog::{Bounds, EventLog, LogError, LoggedRecord, Record};
+    use tributary_schemas::ids::{Offset, PartitionCount};
+
+    use super::*;
+    use crate::simulation::{HandClock, MemoryLog, event};
+    use crate::{Journal, SeenIndex, Settings};
+
+    /// A log that remembers what it was told to forget.
+    struct Forgetting {
+        log: Arc<MemoryLog>,
+        forgotten: Mutex<Vec<Partition>>,
+    }
+
+    #[async_trait]
+    impl EventLog for Forgetting {
+        fn partition_count(&self) -> PartitionCount {
+            self.log.partition_count()
+        }
+
+        async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+            self.log.append(records).await
+        }
+
+        async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+            self.log.bounds(partition).await
+        }
+
+        async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+            self.log.read(partition, from, max_bytes).await
+        }
+
+        async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+            self.log.wait_beyond(partition, offset).await
+        }
+
+        async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+            self.log.release(partition, before).await
+        }
+
+        fn forget(&self, partition: Partition) {
+            self.forgotten.lock().push(partition);
+        }
+    }
+
+    /// A share that the test deals out.
+    struct Dealt(watch::Sender<BTreeSet<Partition>>);
+
+    #[async_trait]
+    impl Share for Dealt {
+        fn partitions(&self) -> watch::Receiver<BTreeSet<Partition>> {
+            self.0.subscribe()
+        }
+
+        fn done(&self, _partition: Partition, _next: Offset) {}
+
+        async fn leave(&self) {}
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let waited = async {
+            while !is_so() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waited).await.expect(what);
+    }
+
+    #[tokio::test]
+    async fn of_a_partition_that_is_given_up_no_lag_is_told_and_nothing_is_held() {
+        let (folder, clock) = (tempfile::tempdir().unwrap(), HandClock::new());
+        let log = Arc::new(Forgetting { log: MemoryLog::new(2), forgotten: Mutex::default() });
+        let settings = Settings { batch_age_max: Duration::ZERO, ..Settings::default() };
+        let store = Arc::new(InMemory::new());
+        let born_with = Some(log.partition_count());
+        let journal = Journal::open_with(store, born_with, clock.clone(), settings.clone()).await.unwrap();
+        let seen = SeenIndex::open(folder.path()).unwrap();
+        let sealer = Sealer::new(journal.clone(), log.clone(), seen, clock, settings);
+        let (kept, given_up) = (Partition::new(0).unwrap(), Partition::new(1).unwrap());
+        let share = Arc::new(Dealt(watch::Sender::new(BTreeSet::from([kept, given_up]))));
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn({
+            let (sealer, share, shutdown) = (sealer.clone(), share.clone(), shutdown.clone());
+            async move { sealer.run(share, shutdown).await }
+        });
+        let tells_lag = |partition| journal.metrics().lag.get(&PartitionLabel(partition)).is_some();
+        until("both tell their lag", || tells_lag(kept) && tells_lag(given_up)).await;
+        assert!(log.forgotten.lock().is_empty());
+
+        share.0.send_replace(BTreeSet::from([kept]));
+        until("one is forgotten", || !log.forgotten.lock().is_empty()).await;
+        assert_eq!(*log.forgotten.lock(), [given_up]);
+        assert!(tells_lag(kept) && !tells_lag(given_up));
+
+        share.0.send_replace(BTreeSet::from([kept, given_up]));
+        log.append((0..20).map(|n| event(&format!("k{n}"), "a", 1)).collect()).await.unwrap();
+        until("it is sealed again, and tells its lag", || journal.head(given_up).is_some() && tells_lag(given_up)).await;
+        shutdown.cancel();
+        running.await.unwrap();
     }
 }

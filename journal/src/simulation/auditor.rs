@@ -1,20 +1,25 @@
-//! Judges a world that has come to rest. It knows nothing of how sealing is done: it sees what the log recorded, what the
-//! producers were told, and the objects of the store.
+//! Judges a world that has come to rest. It knows nothing of how sealing is done: it sees what the logs took and lost, what the
+//! producers were told, what the operator looked at, and the objects of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use bytes::Bytes;
-use tributary_eventlog::LoggedRecord;
 use tributary_schemas::event::EventType;
 use tributary_schemas::protobuf;
 use tributary_schemas::units::Hash;
 
+use self::course::Course;
+use self::told::Told;
 use super::ledger::Ledger;
+use super::log::Incarnation;
 use crate::batch::SealedBatch;
 use crate::genesis::Genesis;
 use crate::header::Header;
 use crate::idlist;
+
+mod course;
+mod told;
 
 /// What can be known from outside.
 #[derive(Clone)]
@@ -24,8 +29,8 @@ pub(crate) struct Evidence {
     pub(crate) objects: BTreeMap<String, Bytes>,
     /// Attempts to change one.
     pub(crate) changes: Vec<String>,
-    /// Every record that the log ever took, by partition, from offset 0 on.
-    pub(crate) logged: Vec<Vec<LoggedRecord>>,
+    /// For each partition the logs that lay in its place, one after the other.
+    pub(crate) logs: Vec<Vec<Incarnation>>,
     pub(crate) ledger: Ledger,
 }
 
@@ -60,18 +65,16 @@ fn name_of(event: &[u8]) -> Option<Name> {
 /// Every promise that was not kept; none is what a world is run for.
 pub(crate) fn audit(evidence: &Evidence) -> Vec<String> {
     let mut auditor = Auditor { evidence, objections: evidence.changes.clone() };
-    let mut shelves = auditor.sort_objects();
-    let mut journal = Vec::new();
-    for (number, logged) in (0..).zip(&evidence.logged) {
-        let events = auditor.read(number, &shelves.remove(&number).unwrap_or_default(), logged);
-        let events = auditor.name(number, events);
-        auditor.compare_with_log(number, &events, logged);
-        journal.extend(events);
+    let (mut shelves, told) = (auditor.sort_objects(), Told::of(&evidence.ledger));
+    for (partition, logs) in evidence.genesis.partitions.partitions().zip(&evidence.logs) {
+        let mut course = Course::new(partition, logs, &evidence.ledger.looks);
+        auditor.follow(&mut course, &shelves.remove(&partition.get()).unwrap_or_default());
+        auditor.compare_with_log(&course);
+        auditor.compare_with_ledger(&course, &told);
     }
     for number in shelves.keys() {
         auditor.object(format!("there are objects of partition {number}, which does not exist"));
     }
-    auditor.compare_with_ledger(&journal);
     auditor.objections
 }
 
@@ -103,64 +106,64 @@ impl<'a> Auditor<'a> {
         shelves
     }
 
-    /// Follows the chain of a partition from its beginning, and gives its events.
-    fn read(&mut self, partition: u32, shelf: &Shelf<'_>, logged: &[LoggedRecord]) -> Vec<Bytes> {
-        let (mut before, mut events) = (None::<Header>, Vec::new());
+    /// Follows the chain of a partition from its beginning.
+    fn follow(&mut self, course: &mut Course<'_>, shelf: &Shelf<'_>) {
+        let (partition, mut before) = (course.partition, None::<Header>);
         for (expected, (number, bytes)) in (0..).zip(&shelf.batches) {
             if *number != expected {
-                self.object(format!("batch {expected} of partition {partition} is missing, though {number} is there"));
-                return events;
+                return self.object(format!("batch {expected} of partition {partition} is missing, though {number} is there"));
             }
             let place = format!("batch {number} of partition {partition}");
             let batch = match SealedBatch::decode((*bytes).clone()) {
                 Ok(batch) => batch,
-                Err(damage) => {
-                    self.object(format!("{place} is none: {damage}"));
-                    return events;
-                }
+                Err(damage) => return self.object(format!("{place} is none: {damage}")),
             };
-            self.check_header((partition, *number), before.as_ref(), &batch.header, logged);
-            match batch.verify_root().and_then(|()| batch.events()) {
-                Ok(sealed) => events.extend(sealed),
-                Err(damage) => self.object(format!("{place} holds something else than its header says: {damage}")),
-            }
+            self.check_header((partition.get(), *number), before.as_ref(), &batch.header);
+            let events = self.events_of(&place, &batch);
+            let wrong = if batch.header.gap { course.decide(&batch) } else { course.cover(&batch.header, events) };
+            self.objections.extend(wrong.iter().map(|reason| format!("{place} {reason}")));
             if let Some(list) = shelf.lists.get(number) {
                 self.check_list(&place, list, &batch);
             }
             before = Some(batch.header);
         }
-        let covered = before.map_or(0, |header| header.next_offset.get());
-        if covered != logged.len() as u64 {
-            self.object(format!("partition {partition} is sealed up to {covered}, but the log goes up to {}", logged.len()));
-        }
+        self.objections.extend(course.end());
         if let Some(number) = shelf.lists.keys().find(|number| !shelf.batches.contains_key(number)) {
             self.object(format!("there is a list of identities of batch {number} of partition {partition}, but no batch"));
         }
-        events
     }
 
-    fn check_header(
-        &mut self,
-        (partition, number): (u32, u64),
-        before: Option<&Header>,
-        header: &Header,
-        logged: &[LoggedRecord],
-    ) {
-        let covered = usize::try_from(header.next_offset.get()).unwrap();
-        let last = covered.checked_sub(1).and_then(|last| logged.get(last));
+    fn check_header(&mut self, (partition, number): (u32, u64), before: Option<&Header>, header: &Header) {
         let rules = [
             ((header.partition.get(), header.seq.get()) == (partition, number), "lies in the wrong place"),
             (header.deployment == self.evidence.genesis.deployment, "belongs to another deployment"),
-            (!header.gap, "records a gap, but there was none"),
             (header.previous_hash == before.map_or(Hash::ZERO, Header::hash), "has not the hash of the batch before it"),
             (header.first_offset.get() == before.map_or(0, |before| before.next_offset.get()), "begins at the wrong offset"),
-            (header.next_offset > header.first_offset, "covers nothing"),
+            (header.gap || header.next_offset > header.first_offset, "covers nothing"),
             (before.is_none_or(|before| header.sealed_at >= before.sealed_at), "is sealed before the batch before it"),
-            (last.is_some_and(|last| last.hash() == header.last_record_hash), "has not the hash of the last record it covers"),
         ];
         for (_, reason) in rules.iter().filter(|(holds, _)| !holds) {
             self.object(format!("batch {number} of partition {partition} {reason}"));
         }
+    }
+
+    /// The events of a batch with their names.
+    fn events_of(&mut self, place: &str, batch: &SealedBatch) -> Vec<(Name, Bytes)> {
+        let events = match batch.verify_root().and_then(|()| batch.events()) {
+            Ok(events) => events,
+            Err(damage) => {
+                self.object(format!("{place} holds something else than its header says: {damage}"));
+                return Vec::new();
+            }
+        };
+        let mut named = Vec::new();
+        for event in events {
+            match name_of(&event) {
+                Some(name) => named.push((name, event)),
+                None => self.object(format!("{place} holds something that is no event")),
+            }
+        }
+        named
     }
 
     /// A list of identities follows from its batch.
@@ -171,79 +174,81 @@ impl<'a> Auditor<'a> {
         }
     }
 
-    fn name(&mut self, partition: u32, events: Vec<Bytes>) -> Vec<(Name, Bytes)> {
-        let mut named = Vec::new();
-        for event in events {
-            match name_of(&event) {
-                Some(name) => named.push((name, event)),
-                None => self.object(format!("partition {partition} holds something that is no event")),
-            }
-        }
-        named
-    }
-
-    /// Each event is the first of its identity in the log, and those of one key are in the order of the log.
-    fn compare_with_log(&mut self, partition: u32, events: &[(Name, Bytes)], logged: &[LoggedRecord]) {
-        let mut first: BTreeMap<Name, &LoggedRecord> = BTreeMap::new();
-        for record in logged {
-            first.entry(name_of(&record.value).unwrap()).or_insert(record);
+    /// Each event is the first of its identity among the records that the chain covers, and those of one key are in the
+    /// order of these; what the log holds that is there at the end is all sealed.
+    fn compare_with_log(&mut self, course: &Course<'_>) {
+        let mut first = BTreeMap::new();
+        for (place, (name, record)) in course.covered.iter().enumerate() {
+            first.entry(name).or_insert((place, *record));
         }
         let (mut sealed, mut reached) = (BTreeSet::new(), BTreeMap::new());
-        for (name, event) in events {
+        for (name, event) in &course.events {
             if !sealed.insert(name) {
                 self.object(format!("{name} is sealed twice"));
                 continue;
             }
-            let Some(record) = first.get(name) else {
-                self.object(format!("{name} is sealed in partition {partition}, but was not recorded there"));
+            let Some((place, record)) = first.get(name) else {
+                self.object(format!("{name} is sealed in partition {}, but was not recorded there", course.partition));
                 continue;
             };
             if record.value != *event {
                 self.object(format!("{name} is not sealed with the content that was recorded first"));
             }
-            if reached.insert(name.key.as_str(), record.offset).is_some_and(|before| before > record.offset) {
+            if reached.insert(name.key.as_str(), *place).is_some_and(|before| before > *place) {
                 self.object(format!("{name} is sealed after an event of its key that was recorded later"));
             }
         }
-        for name in first.keys().filter(|name| !sealed.contains(name)) {
+        let held = course.held();
+        let recorded: BTreeSet<&Name> = first.keys().copied().chain(&held).collect();
+        for name in recorded.difference(&sealed) {
             self.object(format!("{name} was recorded, but is not sealed"));
         }
     }
 
     /// What producers were told holds, whatever the log says.
-    fn compare_with_ledger(&mut self, journal: &[(Name, Bytes)]) {
-        let evidence = self.evidence;
-        let ledger = &evidence.ledger;
-        let (offered, acknowledged) = (first_moments(&ledger.offered), first_moments(&ledger.acknowledged));
-        let contents: BTreeSet<&Bytes> = ledger.offered.iter().map(|(_, record)| &record.value).collect();
-        let sealed: BTreeSet<&Name> = journal.iter().map(|(name, _)| name).collect();
-        for name in acknowledged.keys().filter(|name| !sealed.contains(name)) {
-            self.object(format!("{name} was acknowledged, but is not in the journal"));
+    fn compare_with_ledger(&mut self, course: &Course<'_>, told: &Told<'_>) {
+        if course.is_damaged() {
+            self.look_for_what_was_taken(course);
+        } else {
+            self.look_for_what_was_acknowledged(course, told);
         }
         // From the end: no event may be acknowledged before one was offered that lies before it.
         let mut acknowledged_behind: BTreeMap<&str, u64> = BTreeMap::new();
-        for (name, event) in journal.iter().rev() {
-            if !contents.contains(event) {
+        for sealed in course.events.iter().rev() {
+            let (name, event) = sealed;
+            if !told.offered.contains_key(event) {
                 self.object(format!("{name} was never offered with its content"));
             }
+            let (offered, acknowledged) = told.moments(sealed, course);
             let behind = acknowledged_behind.entry(&name.key).or_insert(u64::MAX);
-            if offered.get(name).is_some_and(|offered| *offered > *behind) {
+            if offered.is_some_and(|offered| offered > *behind) {
                 self.object(format!("{name} lies before an event of its key that was acknowledged before it was offered"));
             }
-            if let Some(moment) = acknowledged.get(name) {
-                *behind = (*behind).min(*moment);
+            if let Some(moment) = acknowledged {
+                *behind = (*behind).min(moment);
             }
         }
     }
-}
 
-/// The moment at which each event was first in this list.
-fn first_moments(list: &[(u64, tributary_eventlog::Record)]) -> BTreeMap<Name, u64> {
-    let mut moments = BTreeMap::new();
-    for (moment, record) in list {
-        moments.entry(name_of(&record.value).unwrap()).or_insert(*moment);
+    fn look_for_what_was_acknowledged(&mut self, course: &Course<'_>, told: &Told<'_>) {
+        let partitions = self.evidence.genesis.partitions;
+        let sealed: BTreeSet<&Name> = course.events.iter().map(|(name, _)| name).collect();
+        let is_here = |name: &&Name| partitions.partition_of(name.key.as_bytes()) == course.partition;
+        for name in told.acknowledged_events.keys().filter(is_here).filter(|name| !sealed.contains(name)) {
+            self.object(format!("{name} was acknowledged, but is not in the journal"));
+        }
     }
-    moments
+
+    /// Where the log lost records, what was acknowledged may be among them. But it was taken, by one log or another; what
+    /// the last one holds at the end was compared with the journal.
+    fn look_for_what_was_taken(&mut self, course: &Course<'_>) {
+        let evidence = self.evidence;
+        let records = evidence.ledger.acknowledged.iter().map(|(_, record)| record);
+        let here = records.filter(|record| evidence.genesis.partitions.partition_of(&record.key) == course.partition);
+        for record in here.filter(|record| !course.was_taken(&record.value)) {
+            self.object(format!("a record of key {:?} was acknowledged, but no log took it", record.key));
+        }
+    }
 }
 
 /// The partition and the number in a name of the form prefix, five digits, slash, twenty digits, suffix.

@@ -10,17 +10,24 @@ use tributary_schemas::ids::{Offset, Partition, PartitionCount};
 use super::line::Line;
 use super::log::MemoryLog;
 use super::script::Script;
+use super::windows::Windows;
 
-/// The log as one process sees it: every call and every answer passes its line, and the trace. An answer may be an error
+/// The log as one client sees it: every call and every answer passes its line, and the trace. An answer may be an error
 /// whatever became of the call; what was recorded stays, in its order.
+///
+/// It reads as [`EventLog::read`] promises and as a client of Kafka does: whoever would go on where a read ended, though a
+/// log was cut off or replaced in between, is interrupted before any record; a read at another offset begins anew, in
+/// whatever log is there. Told to forget a partition, it keeps its place all the same: somebody who asked to seal may still
+/// read on.
 pub(super) struct LogLine {
     line: Arc<Line>,
     log: Arc<MemoryLog>,
+    windows: Windows,
 }
 
 impl LogLine {
     pub(super) fn new(line: Arc<Line>, log: Arc<MemoryLog>) -> Arc<Self> {
-        Arc::new(Self { line, log })
+        Arc::new(Self { line, log, windows: Windows::default() })
     }
 
     fn script(&self) -> &Arc<Script> {
@@ -59,6 +66,43 @@ impl LogLine {
             script.note("late", format_args!("log append of {count}: recorded"));
             drop(under_way);
         });
+    }
+
+    async fn try_read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        let disturbances = self.log.disturbances();
+        if self.windows.are_disturbed(partition, from, disturbances) {
+            return Err(self.interrupted(partition));
+        }
+        let answer = self.log.read(partition, from, max_bytes).await;
+        match &answer {
+            Ok(records) => {
+                let next = records.last().map_or(from, |record| record.offset.next());
+                self.windows.reach(partition, next, disturbances);
+            }
+            Err(_) => self.windows.close(partition),
+        }
+        answer
+    }
+
+    /// The read that follows begins anew.
+    fn interrupted(&self, partition: Partition) -> LogError {
+        self.windows.close(partition);
+        LogError::Interrupted { partition }
+    }
+
+    /// Waits for the record, or for a disturbance of whoever waits where a read ended. The read that follows meets the same.
+    async fn try_wait(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        loop {
+            // Made before the look, so that nothing between the two is missed.
+            let change = self.log.change(partition);
+            if self.log.bounds(partition).await?.next > offset {
+                return Ok(());
+            }
+            if self.windows.are_disturbed(partition, offset, self.log.disturbances()) {
+                return Err(LogError::Interrupted { partition });
+            }
+            change.await;
+        }
     }
 
     /// The first few records of each partition: an append that stopped half-way.
@@ -133,10 +177,10 @@ impl EventLog for LogLine {
     async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
         self.line.pass().await;
         let answer = match self.script().fault(2, 4) {
-            None => self.log.read(partition, from, max_bytes).await,
+            None => self.try_read(partition, from, max_bytes).await,
             Some(0) => Err(unavailable("the read failed")),
-            Some(1) => Err(LogError::Interrupted { partition }),
-            Some(_) => self.log.read(partition, from, self.script().draw(0..=max_bytes)).await,
+            Some(1) => Err(self.interrupted(partition)),
+            Some(_) => self.try_read(partition, from, self.script().draw(0..=max_bytes)).await,
         };
         self.line.pass().await;
         let shown = |records: &Vec<LoggedRecord>| format!("{} records", records.len());
@@ -147,12 +191,12 @@ impl EventLog for LogLine {
     async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
         self.line.pass().await;
         let answer = match self.script().fault(2, 3) {
-            None => self.log.wait_beyond(partition, offset).await,
+            None => self.try_wait(partition, offset).await,
             Some(0) => Err(unavailable("nobody answers")),
             Some(1) => Err(LogError::Interrupted { partition }),
             Some(_) => {
                 let patience = self.script().millis(1..=100);
-                let waited = tokio::time::timeout(patience, self.log.wait_beyond(partition, offset)).await;
+                let waited = tokio::time::timeout(patience, self.try_wait(partition, offset)).await;
                 waited.unwrap_or_else(|_| Err(unavailable("the connection broke")))
             }
         };

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// A rule of the write path that a test takes away.
+/// A rule of the sealer that a test takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// That a name is taken does not say by whom: the bytes are compared.
@@ -13,6 +13,10 @@ pub(crate) enum Rule {
     DropWork,
     /// After a lost race the seen-index takes in what the winner wrote.
     CatchUp,
+    /// A log goes on where the journal ends only if it holds the record that was sealed last.
+    CompareLast,
+    /// A read that was interrupted is followed by a comparison of log and journal.
+    CompareAgain,
 }
 
 thread_local! {
@@ -37,4 +41,9 @@ pub(crate) fn without(rule: Rule) -> Planted {
 /// The rule that is missing.
 pub(crate) fn missing() -> Option<Rule> {
     MISSING.get()
+}
+
+/// Whether this rule is missing.
+pub(crate) fn is_missing(rule: Rule) -> bool {
+    missing() == Some(rule)
 }

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tributary_eventlog::{EventLog, Share};
+use tributary_eventlog::Share;
 use tributary_schemas::ids::Partition;
 
 use super::clock::SkewedClock;
@@ -20,6 +20,7 @@ use super::script::Script;
 use super::share::DealtShare;
 use super::store::FaultyStore;
 use super::store_line::StoreLine;
+use super::tally::Tally;
 use crate::genesis::Genesis;
 use crate::metrics::PartitionLabel;
 use crate::sealer::Sealer;
@@ -30,7 +31,7 @@ use crate::store::Journal;
 /// How long the end of a process may take that was asked to end.
 const ENDING_MAX: Duration = Duration::from_secs(10);
 /// How wrong the clock of a process may be from its start, in microseconds.
-const CLOCK_ERROR_MAX: i64 = 3_600_000_000;
+pub(super) const CLOCK_ERROR_MAX: i64 = 3_600_000_000;
 /// How far a clock may jump ahead, in microseconds.
 const JUMP_AHEAD_MAX: i64 = 600_000_000;
 /// How far a clock may jump back, in microseconds.
@@ -44,34 +45,6 @@ pub(super) struct Ground {
     pub(super) genesis: Genesis,
     pub(super) settings: Settings,
     pub(super) tally: Mutex<Tally>,
-}
-
-/// What happened to the processes of one or more worlds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) deaths: u64,
-    pub(crate) ends: u64,
-    pub(crate) holds: u64,
-    pub(crate) fenced: u64,
-    pub(crate) retries: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) conflicts: u64,
-    pub(crate) batches: u64,
-    pub(crate) events: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Self) {
-        self.deaths += other.deaths;
-        self.ends += other.ends;
-        self.holds += other.holds;
-        self.fenced += other.fenced;
-        self.retries += other.retries;
-        self.duplicates += other.duplicates;
-        self.conflicts += other.conflicts;
-        self.batches += other.batches;
-        self.events += other.events;
-    }
 }
 
 /// One process, with a seen-index that outlives its deaths.
@@ -130,6 +103,13 @@ impl Process {
     /// Whether it runs, and was not asked to end.
     pub(super) fn is_working(&self) -> bool {
         self.life.as_ref().is_some_and(|life| !life.shutdown.is_cancelled())
+    }
+
+    /// The partitions on which it stands still, unless it was asked to end.
+    pub(super) fn stopped(&self) -> BTreeSet<Partition> {
+        let Some(life) = self.life.as_ref().filter(|life| !life.shutdown.is_cancelled()) else { return BTreeSet::new() };
+        let sealers = life.sealers.lock().clone();
+        sealers.iter().flat_map(Sealer::stopped).map(|(partition, _)| partition).collect()
     }
 
     /// Whether nothing is left of the life before. It may start again at the next moment.
@@ -205,21 +185,24 @@ impl Process {
         life.clock.jump(micros);
     }
 
-    /// Somebody asks one of its sealers to seal what there is, and may not wait for the end.
+    /// Somebody asks one of its sealers to seal what there is, and may not wait for the end. Where a log was damaged, the
+    /// answer may be that.
     pub(super) fn ask_to_seal(&self) {
-        let (Some(life), script) = (&self.life, self.ground.script.clone()) else { return };
+        let (Some(life), ground) = (&self.life, self.ground.clone()) else { return };
         let sealers = life.sealers.lock().clone();
         if sealers.is_empty() {
             return;
         }
+        let script = &ground.script;
         let (sealer, patience) = (sealers[script.draw(0..sealers.len())].clone(), script.millis(1..=200));
         let name = life.line.name().to_owned();
         tokio::spawn(async move {
             let asked = tokio::time::timeout(patience, sealer.seal_available()).await;
             if let Ok(Err(error)) = asked
                 && !error.is_retry()
+                && !(error.is_corrupt() && ground.is_damaged())
             {
-                script.object(format!("{name}, asked to seal: {error}"));
+                ground.script.object(format!("{name}, asked to seal: {error}"));
             }
         });
     }
@@ -251,9 +234,21 @@ impl Process {
         }
     }
 
-    /// In a world in which only answers fail, nothing is damaged, and so nothing may stand still.
+    /// At the end, when every gap was decided on, nothing may stand still any more.
+    pub(super) fn look_at_the_end(&self) {
+        let Some(life) = &self.life else { return };
+        for partition in self.stopped() {
+            self.ground.script.object(format!("{} stands still on partition {partition} to the end", life.line.name()));
+        }
+    }
+
+    /// Where only answers fail, nothing may stand still: no partition whose log was never damaged, and for no other reason than
+    /// damage.
     fn object_to_standstill(&self, life: &Life) {
         for (partition, reason) in life.sealers.lock().iter().flat_map(Sealer::stopped) {
+            if self.ground.log.is_damaged(partition) && reason.starts_with("corrupt: ") {
+                continue;
+            }
             let name = life.line.name();
             self.ground.script.object(format!("{name} stands still on partition {partition}: {reason}"));
         }
@@ -288,11 +283,12 @@ struct Birth {
 impl Birth {
     /// Opens the journal and seals until it is asked to end.
     async fn live(self) {
-        let Some(journal) = self.open().await else { return };
-        let log: Arc<dyn EventLog> = LogLine::new(self.line.clone(), self.ground.log.clone());
+        let Some(journal) = open_journal(&self.ground, &self.line).await else { return };
         let sealer = |_: &Arc<DealtShare>| {
+            // Each reads the log by a client of its own.
+            let log = LogLine::new(self.line.clone(), self.ground.log.clone());
             let settings = self.ground.settings.clone();
-            Sealer::new(journal.clone(), log.clone(), self.seen.clone(), self.clock.clone(), settings)
+            Sealer::new(journal.clone(), log, self.seen.clone(), self.clock.clone(), settings)
         };
         let sealers: Vec<Sealer> = self.shares.iter().map(sealer).collect();
         *self.sealers.lock() = sealers.clone();
@@ -302,20 +298,19 @@ impl Birth {
         };
         futures::future::join_all(sealers.into_iter().zip(self.shares).map(run)).await;
     }
+}
 
-    async fn open(&self) -> Option<Arc<Journal>> {
-        let store = StoreLine::new(self.line.clone(), self.ground.store.clone());
-        // Ends once the store answers, or with the world.
-        loop {
-            let (genesis, settings) = (self.ground.genesis.clone(), self.ground.settings.clone());
-            match Journal::adopt(store.clone(), genesis, settings).await {
-                Ok(journal) => return Some(journal),
-                Err(error) if error.is_retry() => tokio::time::sleep(self.ground.settings.retry_pause).await,
-                Err(error) => {
-                    let name = self.line.name();
-                    self.ground.script.object(format!("{name} cannot open the journal: {error}"));
-                    return None;
-                }
+/// Opens the journal over this line. `None` if that fails for good, which is objected to.
+pub(super) async fn open_journal(ground: &Ground, line: &Arc<Line>) -> Option<Arc<Journal>> {
+    let store = StoreLine::new(line.clone(), ground.store.clone());
+    // Ends once the store answers, or with the world.
+    loop {
+        match Journal::adopt(store.clone(), ground.genesis.clone(), ground.settings.clone()).await {
+            Ok(journal) => return Some(journal),
+            Err(error) if error.is_retry() => tokio::time::sleep(ground.settings.retry_pause).await,
+            Err(error) => {
+                ground.script.object(format!("{} cannot open the journal: {error}", line.name()));
+                return None;
             }
         }
     }

@@ -72,10 +72,10 @@ impl Producer {
 
     /// Appends until it is acknowledged, or the producer has had enough.
     async fn send(&self, records: Vec<Record>) {
-        self.ledger.lock().offer(&records);
         for _ in 0..ATTEMPTS_MAX {
-            if self.log.append(records.clone()).await.is_ok() {
-                self.ledger.lock().acknowledge(&records);
+            let offered = self.ledger.lock().offer(&records);
+            if self.log.append(offered.clone()).await.is_ok() {
+                self.ledger.lock().acknowledge(&offered);
                 return;
             }
             if self.script.one_in(8) {

@@ -94,6 +94,13 @@ impl FaultyStore {
         self.shelf.written.lock().first.iter().map(|(name, bytes)| (name.to_string(), bytes.clone())).collect()
     }
 
+    /// The last object whose name begins so, by the order of names.
+    pub(super) fn last_under(&self, beginning: &str) -> Option<Bytes> {
+        let written = self.shelf.written.lock();
+        let last = written.first.iter().rfind(|(name, _)| AsRef::<str>::as_ref(*name).starts_with(beginning))?;
+        Some(last.1.clone())
+    }
+
     /// Attempts to change an object.
     pub(super) fn changes(&self) -> Vec<String> {
         self.shelf.written.lock().changes.clone()

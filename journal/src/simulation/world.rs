@@ -1,10 +1,8 @@
 //! A world: processes that seal, producers that append, and what befalls them. One seed makes one world.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -13,21 +11,22 @@ use tributary_schemas::ids::{Partition, PartitionCount, Timestamp};
 
 use super::auditor::{Evidence, audit};
 use super::clock::BEGINNING;
+use super::gaps::{Fate, count_accepted};
 use super::ledger::Ledger;
 use super::line::Line;
 use super::log::MemoryLog;
 use super::log_line::LogLine;
+use super::operator::Operator;
 use super::process::{Ground, Process};
 use super::producer::Producer;
 use super::script::Script;
 use super::store::FaultyStore;
 use crate::background::in_order::InOrder;
 use crate::genesis::{DeploymentId, Genesis};
-use crate::header::Header;
 use crate::seen::SeenIndex;
 use crate::settings::{Jitter, Settings};
 
-pub(crate) use super::process::Tally;
+pub(crate) use super::tally::Tally;
 
 /// The most partitions of a world.
 pub(super) const PARTITIONS_MAX: u32 = 3;
@@ -37,6 +36,8 @@ pub(super) const PROCESSES_MAX: usize = 4;
 const SETTLING_MAX: Duration = Duration::from_secs(20);
 /// Faults per thousand writes that a world may have.
 const FAULTS: [u32; 4] = [0, 30, 100, 250];
+/// In one of so many worlds the log is damaged.
+const DAMAGED_ONE_IN: u64 = 4;
 
 /// A world that has come to its end.
 pub(crate) struct Outcome {
@@ -60,11 +61,13 @@ struct World {
     processes: Vec<Process>,
     ledger: Arc<Mutex<Ledger>>,
     producing: Vec<JoinHandle<()>>,
+    operator: Arc<Operator>,
+    fate: Fate,
 }
 
 impl World {
     fn new(seed: u64, indexes: &[SeenIndex]) -> Self {
-        let script = Script::timed(seed);
+        let (script, is_damaged) = (Script::timed(seed), seed.is_multiple_of(DAMAGED_ONE_IN));
         script.set_faults(FAULTS[script.draw(0..FAULTS.len())]);
         let partitions = script.draw(1..=PARTITIONS_MAX);
         let genesis = Genesis {
@@ -75,7 +78,7 @@ impl World {
         };
         let ground = Arc::new(Ground {
             store: FaultyStore::of(script.clone()),
-            log: MemoryLog::new(partitions),
+            log: if is_damaged { MemoryLog::keeping(partitions) } else { MemoryLog::new(partitions) },
             genesis,
             settings: settings(&script),
             tally: Mutex::default(),
@@ -84,7 +87,10 @@ impl World {
         let count = ground.script.draw(2..=PROCESSES_MAX);
         let process = |(number, index): (usize, &SeenIndex)| Process::new(ground.clone(), number, index.clone());
         let processes = indexes.iter().take(count).enumerate().map(process).collect();
-        Self { ground, processes, ledger: Arc::default(), producing: Vec::new() }
+        let ledger: Arc<Mutex<Ledger>> = Arc::default();
+        let operator = Operator::new(ground.clone(), ledger.clone());
+        let fate = Fate::new(ground.clone(), ledger.clone(), is_damaged);
+        Self { ground, processes, ledger, producing: Vec::new(), operator, fate }
     }
 
     async fn run(mut self) -> Outcome {
@@ -92,6 +98,8 @@ impl World {
         self.begin_to_produce();
         while !self.producing.iter().all(JoinHandle::is_finished) {
             self.something_happens().await;
+            self.fate.pass(&self.operator).await;
+            self.call_the_operator();
         }
         self.settle().await;
         for process in &mut self.processes {
@@ -146,38 +154,59 @@ impl World {
     fn show_again(&self) {
         let (log, script) = (&self.ground.log, &self.ground.script);
         let partition = Partition::new(script.draw(0..log.partition_count().get())).unwrap();
-        let from = script.draw(0..=log.earliest(partition));
+        let from = script.draw(0..=log.extent(partition).0);
         script.note("world", format_args!("the log shows partition {partition} from {from} again"));
         log.show_again(partition, from);
     }
 
-    /// Nothing fails any more, and all that was held is let go: what the log holds must be sealed before long.
+    /// Calls the operator for every partition on which somebody stands still. Where it found no gap, whoever stands still
+    /// is stopped, to be started again at another moment: as the manual says of a log that was mended.
+    fn call_the_operator(&mut self) {
+        let sound = self.operator.found_sound();
+        for process in &mut self.processes {
+            let stopped = process.stopped();
+            if stopped.is_disjoint(&sound) {
+                stopped.into_iter().for_each(|partition| self.operator.call(partition));
+            } else {
+                process.die();
+            }
+        }
+    }
+
+    /// Nothing fails any more, and all that was held is let go: what the log holds must be sealed before long, once the
+    /// operator has decided on every gap.
     async fn settle(&mut self) {
         let script = self.ground.script.clone();
         script.calm_down();
         script.note("world", format_args!("settles"));
-        if !self.processes.iter().any(Process::is_working) {
-            self.processes[0].end().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            self.processes[0].start();
-        }
+        self.keep_one_working().await;
         self.processes.iter().for_each(Process::deal_all);
         // What a process does that wakes up late belongs to the world.
         if let Some(awake) = self.processes.iter().filter_map(Process::held_until).max() {
             tokio::time::sleep_until(awake).await;
         }
         let deadline = Instant::now() + SETTLING_MAX;
-        while !(script.is_quiet() && self.is_all_sealed()) && Instant::now() < deadline {
+        while !(script.is_quiet() && self.is_at_rest()) && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            self.call_the_operator();
+            self.keep_one_working().await;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
         self.processes.iter().for_each(Process::look);
+        self.processes.iter().for_each(Process::look_at_the_end);
     }
 
-    fn is_all_sealed(&self) -> bool {
-        let (objects, log) = (self.ground.store.objects(), &self.ground.log);
-        let is_sealed = |partition| sealed_up_to(&objects, partition) == log.ever(partition).len() as u64;
-        self.ground.genesis.partitions.partitions().all(is_sealed)
+    async fn keep_one_working(&mut self) {
+        if !self.processes.iter().any(Process::is_working) {
+            self.processes[0].end().await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            self.processes[0].start();
+        }
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let is_sealed = |partition| self.ground.is_sealed(partition);
+        self.ground.genesis.partitions.partitions().all(is_sealed) && self.processes.iter().all(|one| one.stopped().is_empty())
     }
 
     async fn outcome(self) -> Outcome {
@@ -195,14 +224,15 @@ impl World {
             genesis: ground.genesis.clone(),
             objects: ground.store.objects(),
             changes: ground.store.changes(),
-            logged: ground.genesis.partitions.partitions().map(|partition| ground.log.ever(partition)).collect(),
+            logs: ground.genesis.partitions.partitions().map(|partition| ground.log.logs(partition)).collect(),
             ledger: ledger.lock().clone(),
         };
         let mut objections = script.objections();
         objections.extend(audit(&evidence));
         let mut tally = *ground.tally.lock();
         tally.batches = evidence.objects.keys().filter(|name| name.ends_with(".batch")).count() as u64;
-        tally.events = evidence.logged.iter().map(|logged| logged.len() as u64).sum();
+        tally.events = evidence.logs.iter().filter_map(|logs| logs.last()).map(|log| log.records.len() as u64).sum();
+        (tally.accepted, tally.passed) = count_accepted(&evidence.objects);
         Outcome { trace: script.trace(), objections, evidence, tally }
     }
 }
@@ -221,11 +251,4 @@ fn settings(script: &Arc<Script>) -> Settings {
         jitter: Jitter::new(move || chance.draw(0.0..=1.0)),
         ..Settings::default()
     }
-}
-
-/// The offset up to which the batches of the partition go.
-fn sealed_up_to(objects: &BTreeMap<String, Bytes>, partition: Partition) -> u64 {
-    let folder = format!("journal/p-{:05}/", partition.get());
-    let last = objects.iter().rfind(|(name, _)| name.starts_with(&folder));
-    last.and_then(|(_, bytes)| Header::decode(bytes).ok()).map_or(0, |header| header.next_offset.get())
 }

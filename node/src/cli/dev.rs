@@ -12,7 +12,7 @@ use tributary_schemas::ids::PartitionCount;
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::server;
-use crate::service::{self, DRAIN};
+use crate::service;
 use crate::wire::{self, Record};
 
 /// Arguments of `dev`.
@@ -35,7 +35,7 @@ impl Dev {
         if let Some(port) = self.port {
             config.http.port = port;
         }
-        let lock = wire::take_for_dev(&config.data.dir).await.map_err(|e| Failure::Failed(e.to_string()))?;
+        let lock = wire::take_for_dev(&config.data.dir).await?;
         let listener = server::bind(Ipv4Addr::LOCALHOST.into(), config.http.port).await?;
         let url = listener.local_addr().map(|a| format!("http://{a}")).map_err(|e| Failure::failed("no address", e))?;
         let born_with = self.partitions(&config)?;
@@ -48,8 +48,7 @@ impl Dev {
         let shutdown = CancellationToken::new();
         let started = CancellationToken::new();
         let router = server::router(&record, door, writers.sources(&record), registry, started.clone());
-        let mut stages = writers.start(&shutdown);
-        stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
+        let stages = writers.start(&shutdown);
         started.cancel();
         let engine = Arc::clone(&record.engine);
         tokio::spawn(async move { engine.warm().await });
@@ -60,7 +59,7 @@ impl Dev {
             told.cancelled().await;
             graphql.close();
         });
-        service::until_told(stages, &shutdown).await
+        service::serve(stages, listener, router, &shutdown).await
     }
 
     /// The partition count to be born with: the flag if given (an existing deployment must match it), else its own if the

@@ -6,9 +6,9 @@ use clap::Args;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
-use crate::exit::{Failure, Outcome};
+use crate::exit::Outcome;
 use crate::server::{self, Unready};
-use crate::service::{self, DRAIN};
+use crate::service;
 use crate::wire::Ingest as Service;
 
 /// Arguments of `ingest`.
@@ -23,7 +23,7 @@ impl Ingest {
     pub async fn run(self) -> Outcome {
         let config = self.service.load()?;
         let service = Arc::new(Service::new(&config).await?);
-        let address = config.http.address().map_err(|e| Failure::Usage(e.to_string()))?;
+        let address = config.http.address()?;
         let listener = server::bind(address, config.http.port).await?;
         super::announce("ingest", &listener, &format!("records go to topic {}", config.kafka.topic))?;
         let mut registry = Registry::with_prefix("tributary");
@@ -34,9 +34,7 @@ impl Ingest {
         let router = server::service_router(own, unready, registry, address);
 
         let shutdown = CancellationToken::new();
-        let mut stages = service.start(&shutdown);
-        stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
-        let ended = service::until_told(stages, &shutdown).await;
+        let ended = service::serve(service.start(&shutdown), listener, router, &shutdown).await;
         service.close().await;
         ended
     }

@@ -98,13 +98,16 @@ fn told(accepted: &Accepted) -> String {
 }
 
 fn failure(error: JournalError) -> Failure {
-    match error {
+    let code = error.code();
+    let failure = match error {
         JournalError::Refused(reason) => Failure::Failed(reason),
         JournalError::Fenced { partition, seq } => {
             Failure::Failed(format!("batch {seq} of partition {partition} was written meanwhile: look at the partition again"))
         }
-        other => other.into(),
-    }
+        corrupt @ JournalError::Corrupt { .. } => Failure::Difference(corrupt.to_string()),
+        other => Failure::Failed(other.to_string()),
+    };
+    failure.with_code(code)
 }
 
 fn parse_partition(text: &str) -> Result<Partition, String> {
@@ -113,4 +116,23 @@ fn parse_partition(text: &str) -> Result<Partition, String> {
 
 fn parse_offset(text: &str) -> Result<Offset, String> {
     text.parse().ok().and_then(Offset::new).ok_or_else(|| format!("`{text}` is no offset: a number from 0"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_its_code() {
+        for (error, code) in [
+            (JournalError::Refused("no gap".to_owned()), "journal_refused"),
+            (JournalError::Closed, "journal_closed"),
+            (JournalError::Retry { what: "event log".to_owned(), reason: "away".to_owned() }, "journal_unavailable"),
+        ] {
+            let failure = failure(error);
+            assert!(matches!(&failure, Failure::Failed(text) if text.ends_with(&format!("[{code}]"))), "{failure}");
+        }
+        let damaged = failure(JournalError::Corrupt { object: "a batch".to_owned(), reason: "cut".to_owned() });
+        assert!(matches!(&damaged, Failure::Difference(text) if text.ends_with("[journal_corrupt]")), "{damaged}");
+    }
 }

@@ -92,7 +92,7 @@ pub struct DataArguments {
 impl DataArguments {
     /// The effective configuration: file, environment, then these flags.
     pub fn load(&self) -> Result<Config, Failure> {
-        let mut config = Config::load(self.config.as_deref(), std::env::vars()).map_err(|e| Failure::Usage(e.to_string()))?;
+        let mut config = Config::load(self.config.as_deref(), std::env::vars_os())?;
         if let Some(directory) = &self.data_dir {
             config.data.dir.clone_from(directory);
         }

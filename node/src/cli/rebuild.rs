@@ -59,7 +59,7 @@ impl Rebuild {
             return Err(Failure::Failed(format!("{} is no data directory: it has no journal", self.named(&config).display())));
         }
         self.check_into(&config.data.dir)?;
-        let lock = wire::take(&self.into).map_err(|e| Failure::Failed(e.to_string()))?;
+        let lock = wire::take(&self.into)?;
         let source = wire::store_to_read(&source)?;
         let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);

@@ -129,9 +129,11 @@ fn render_event(event: &EventReport) -> String {
 impl From<tributary_journal::JournalError> for Failure {
     /// Damage found on opening is a difference, the same as damage found by a check.
     fn from(error: tributary_journal::JournalError) -> Self {
-        match error.is_corrupt() {
+        let code = error.code();
+        let failure = match error.is_corrupt() {
             true => Self::Difference(error.to_string()),
             false => Self::failed("the journal cannot be opened", error),
-        }
+        };
+        failure.with_code(code)
     }
 }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use serde::Serialize;
+use tokio::time::Instant;
 use tributary_eventlog::EventLog;
 use tributary_journal::PartitionState;
 use tributary_journal::sealer::Sealer;
 
+use super::failing::Failing;
 use crate::exit::Failure;
 
 /// The answer of `GET /v1/status` of `tributary seal`.
@@ -42,6 +44,8 @@ pub struct SealingPartition {
     pub error: Option<String>,
     /// Whether it stands still until an operator decides.
     pub stopped: bool,
+    /// What the operator does then.
+    pub cure: Option<String>,
 }
 
 /// What a report is read from.
@@ -51,6 +55,8 @@ pub struct Sealing {
     pub log: Arc<dyn EventLog>,
     /// What is sealed.
     pub sealer: Sealer,
+    /// What fails, and for how long.
+    pub failing: Failing,
 }
 
 impl Sealing {
@@ -82,14 +88,38 @@ impl Sealing {
             sealed_at: head.map(|header| header.sealed_at.to_string()),
             error: state.error,
             stopped: state.stopped,
+            cure: state.cure,
         }
     }
 
-    /// The partitions that stand still, line by line, and why nothing is sealed at all.
-    pub fn standing(&self) -> Vec<String> {
-        let stopped = self.sealer.stopped().into_iter();
-        let stopped = stopped.map(|(partition, error)| format!("stands still, partition {partition}: not sealed: {error}"));
+    /// The partitions that stand still and what to do about it, line by line; then why nothing is sealed at all, and what has failed
+    /// for too long.
+    pub fn standing(&self, now: Instant) -> Vec<String> {
+        let stopped = self.sealer.state().into_iter().filter(|state| state.stopped).map(|state| {
+            let (error, cure) = (state.error.unwrap_or_default(), state.cure.unwrap_or_default());
+            format!("stands still, partition {}: not sealed: {error}; {cure}", state.partition)
+        });
         let unknown = self.log.trouble().map(|error| format!("seals nothing: {error}"));
-        stopped.chain(unknown).collect()
+        stopped.chain(unknown).chain(self.failing.lasting(now)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::fake::{FakeLog, sealing};
+
+    #[tokio::test]
+    async fn a_partition_that_stands_still_says_the_command_that_lets_it_go_on_and_where_to_read() {
+        let (_folder, sealing) = sealing(&FakeLog::beginning_at(3)).await;
+        assert!(sealing.sealer.seal_available().await.is_err_and(|error| error.is_corrupt()));
+        let standing = sealing.standing(Instant::now());
+        let report = sealing.report().await.map(|report| report.partitions).unwrap_or_default();
+        assert!(standing.len() == 1 && report.len() == 1 && report[0].stopped, "{standing:?} {report:?}");
+        for text in [&standing[0], report[0].cure.as_ref().unwrap_or(&String::new())] {
+            assert!(text.contains("`tributary journal accept-gap --partition 0 --reason"), "{text}");
+            assert!(text.contains("docs/kafka.md, \"When a partition stands still\""), "{text}");
+        }
+        assert!(standing[0].starts_with("stands still, partition 0: not sealed: corrupt: "), "{standing:?}");
     }
 }

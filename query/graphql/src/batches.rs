@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tributary_journal::merkle::Tree;
+use tributary_journal::merkle::{Tree, event_leaves};
 use tributary_journal::{Header, Journal};
 use tributary_schemas::event::Event;
 use tributary_schemas::ids::{Partition, Seq};
@@ -39,8 +39,7 @@ impl OpenBatch {
 
     /// The siblings from an event's leaf to the batch's root.
     pub(crate) fn path(&self, ordinal: u32) -> Vec<tributary_schemas::units::Hash> {
-        let leaves = || self.events.iter().zip(0..).map(|(event, n)| tributary_journal::merkle::event_leaf(n, event)).collect();
-        self.tree.get_or_init(|| Tree::new(leaves())).proof(ordinal as usize)
+        self.tree.get_or_init(|| Tree::new(event_leaves(&self.events))).proof(ordinal as usize)
     }
 
     fn corrupt(&self, problem: &str) -> QueryError {

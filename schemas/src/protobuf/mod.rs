@@ -7,6 +7,7 @@
 
 mod decode;
 mod encode;
+mod glance;
 mod wire;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod v1 {
 pub use decode::{DecodeError, decode};
 pub use encode::encode;
 pub(crate) use encode::encode_data;
+pub(crate) use glance::{Glance, glance};
 
 /// The schema of these bytes, as a serialised `google.protobuf.FileDescriptorSet`.
 pub fn file_descriptor_set() -> &'static [u8] {

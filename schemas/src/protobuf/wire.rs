@@ -1,8 +1,8 @@
 //! Writing the protobuf wire format straight from borrowed values, as prost would write it from owned ones.
 
 /// The wire types that events use.
-const VARINT: u32 = 0;
-const BYTES: u32 = 2;
+pub(super) const VARINT: u32 = 0;
+pub(super) const BYTES: u32 = 2;
 
 /// A message being written. Fields are written in ascending order of their numbers by the caller.
 pub(super) struct Message<'o> {

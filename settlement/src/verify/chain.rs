@@ -8,7 +8,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tributary_journal::idlist::{self, Entries};
 use tributary_journal::{Header, JournalError, SealedBatch};
 use tributary_schemas::cut::Cut;
-use tributary_schemas::identity::{ContentDigest, Identity};
+use tributary_schemas::identity::{ContentDigest, Identities, Identity};
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::protobuf;
 
@@ -120,16 +120,17 @@ async fn check_batch(
         batch.verify_root().map_err(|damage| (Invariant::J3, damage.to_string()))?;
         batch.decision().map_err(|damage| (Invariant::J3, damage.to_string()))?;
         let events = batch.events().map_err(|damage| (Invariant::J3, damage.to_string()))?;
-        let mut entries = Entries::with_capacity(events.len());
+        let (mut identities, mut digests) = (Identities::default(), Vec::with_capacity(events.len()));
         for (ordinal, bytes) in events.iter().enumerate() {
             let event = protobuf::decode(bytes).map_err(|error| (Invariant::J3, format!("event {ordinal}: {error}")))?;
             // J4: identities are compared within a partition, which a key never leaves.
             if genesis.partitions.partition_of(event.draft.key().as_bytes()) != batch.header.partition {
                 return Err((Invariant::J4, format!("event {ordinal} has a key of another partition")));
             }
-            entries.push((Identity::of(&event.draft), ContentDigest::of(&event.draft)));
+            identities.push(&event.draft);
+            digests.push(ContentDigest::of(&event.draft));
         }
-        Ok(entries)
+        Ok(identities.hash().into_iter().zip(digests).collect())
     });
     checked.await.map_err(|_| (Invariant::J3, "checking it was interrupted".to_owned()))?
 }

@@ -187,6 +187,17 @@ fn a_correct_journal_passes_and_is_counted() {
 }
 
 #[test]
+fn the_events_of_a_partition_are_given_in_the_order_of_its_batches() {
+    let journal = Journal::small();
+    journal.write();
+    let auditor = Auditor::of(journal.store.path());
+    let [zero, one] = keys();
+    let ids = ["a".to_owned(), "b".to_owned()].into_iter().chain((0..50).map(|n| format!("c{n}")));
+    assert_eq!(auditor.events(0).unwrap(), ids.map(|id| identity(&id, &zero)).collect::<Vec<_>>());
+    assert_eq!(auditor.events(1).unwrap(), [identity("d", &one)]);
+}
+
+#[test]
 fn every_damage_of_the_chain_is_found() {
     type Change = fn(&mut Journal);
     let changes: [(&str, Change); 11] = [

@@ -118,6 +118,18 @@ impl Cluster {
         tokio::task::spawn_blocking(move || read(&bootstrap, &topic, partition)).await?
     }
 
+    /// How many members a group has; `None` while it deals its partitions out.
+    pub async fn members(&self, group: &str) -> Outcome<Option<usize>> {
+        let (admin, name) = (Arc::clone(&self.admin), group.to_owned());
+        let ask = move || {
+            let groups = admin.inner().fetch_group_list(Some(&name), ASK_TIMEOUT)?;
+            let found = groups.groups().iter().find(|found| found.name() == name);
+            let (members, state) = found.map_or((0, "Empty"), |found| (found.members().len(), found.state()));
+            Ok::<_, KafkaError>((members == 0 || state == "Stable").then_some(members))
+        };
+        Ok(tokio::task::spawn_blocking(ask).await??)
+    }
+
     /// The offsets that a group committed, by partition; -1 where there is none.
     pub async fn committed(&self, group: &str, topic: &str, partitions: i32) -> Outcome<Vec<i64>> {
         let mut config = client(&self.bootstrap);

@@ -168,6 +168,14 @@ impl Service {
         Ok((answer.status(), answer.text().await?))
     }
 
+    /// The value of a metric, named with its labels.
+    pub async fn metric(&self, series: &str) -> Outcome<u64> {
+        let (status, text) = self.get("/metrics").await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let value = line.and_then(|value| value.parse().ok());
+        value.ok_or_else(|| self.describe(&format!("/metrics is {status}, without a whole number for {series}")).into())
+    }
+
     /// The memory that it holds, in bytes.
     pub fn resident_bytes(&self) -> Outcome<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?.as_raw_nonzero()))?;

@@ -1,6 +1,7 @@
 //! Every way in which a log can stop fitting the journal, made real on a broker: the partition stops and says why, the others
 //! go on, an operator accepts the gap, and it goes on with what the log holds. What was lost is exactly what the log lost.
 
+mod backlog;
 mod scene;
 
 use scene::{DAMAGED, OTHER, Scene, WITHIN};
@@ -85,7 +86,7 @@ async fn a_topic_that_was_made_again_and_filled_beyond_the_journal_stops_the_par
     let end = scene.send(DAMAGED, 35).await?;
     ensure(end > sealed, || format!("the new log ends at {end} only"))?;
     scene.start_sealer().await?;
-    scene.stands_still(|next| vec![next - 1]).await?;
+    scene.stands_before_another_log().await?;
     // From its first record on, or what the new log holds below the journal's end would be left out.
     scene.accept("the topic was made again", Some(0)).await?;
     scene.end("the topic was made again", &log, |gap| gap.first_offset..sealed).await

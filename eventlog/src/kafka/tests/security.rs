@@ -152,14 +152,15 @@ async fn a_client_proves_who_it_is() {
     works(guarded(tokens, Sasl::OAuthBearer(oauth("secret", url.clone())), true), "token").await;
 
     let wrong = Password { password: "a guess".to_owned(), ..password() };
-    for refused in [
-        guarded(passwords, Sasl::Plain(wrong.clone()), true),
-        guarded(passwords, Sasl::ScramSha512(wrong), true),
-        guarded(tokens, Sasl::OAuthBearer(oauth("a guess", url)), true),
+    for (refused, kind) in [
+        (guarded(passwords, Sasl::Plain(wrong.clone()), true), FaultKind::SaslRefused),
+        (guarded(passwords, Sasl::ScramSha512(wrong), true), FaultKind::SaslRefused),
+        (guarded(tokens, Sasl::OAuthBearer(oauth("a guess", url)), true), FaultKind::SaslRefused),
         // An authority that is not known.
-        guarded(passwords, Sasl::Plain(password()), false),
+        (guarded(passwords, Sasl::Plain(password()), false), FaultKind::TlsRefused),
     ] {
         let error = KafkaLog::open(refused, count(1)).await.err().unwrap();
-        assert!(matches!(error, LogError::Retry { .. }), "{error}");
+        assert!(error.kind() == kind && error.is_passing(), "{error}");
+        assert!(!error.to_string().contains("a guess"), "{error}");
     }
 }

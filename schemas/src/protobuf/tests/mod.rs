@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used)]
 
 mod damaged;
+mod glances;
 mod round_trip;

@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use tributary_tests::auditor::event::{Event, Identity};
 use tributary_tests::auditor::murmur::keys_of;
-use tributary_tests::auditor::{Gap, Verdict, Watching};
+use tributary_tests::auditor::{Auditor, Gap, Verdict, Watching};
 use tributary_tests::kafka::Cluster;
 use tributary_tests::load::{Doors, Plan, Sender};
 use tributary_tests::patience::Patience;
 use tributary_tests::server::Options;
-use tributary_tests::services::{Deployment, PartitionStatus, Service, TOPIC};
+use tributary_tests::services::{Deployment, GROUP, PartitionStatus, Service, TOPIC};
 use tributary_tests::{Outcome, ensure};
 
-const PARTITIONS: u32 = 2;
+/// How many partitions there are.
+pub const PARTITIONS: u32 = 2;
 /// The partition whose log is damaged, and the one that goes on.
 pub const DAMAGED: u32 = 0;
 pub const OTHER: u32 = 1;
@@ -23,6 +24,8 @@ pub const WITHIN: Duration = Duration::from_secs(60);
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// Events of one request. More events make more requests, and so more batches of records in the log.
 const REQUEST_EVENTS: u64 = 5;
+/// Events of one request where there are many.
+const LARGE_REQUEST_EVENTS: u64 = 1_000;
 
 /// One broker, one door, one sealer, and a sender for each partition.
 pub struct Scene {
@@ -37,7 +40,12 @@ pub struct Scene {
 impl Scene {
     /// Everything runs. `None` where no Kafka can.
     pub async fn set(seed: u64) -> Outcome<Option<Self>> {
-        let Some(deployment) = Deployment::create(1, Options::quick(PARTITIONS)).await? else { return Ok(None) };
+        Self::set_with(seed, Options::quick(PARTITIONS), "key").await
+    }
+
+    /// The same with other options, and with keys that begin so.
+    pub async fn set_with(seed: u64, options: Options, key: &str) -> Outcome<Option<Self>> {
+        let Some(deployment) = Deployment::create(1, options).await? else { return Ok(None) };
         let (mut ingest, mut seal) = (deployment.ingest(1)?, deployment.seal(1)?);
         ingest.start().await?;
         seal.start().await?;
@@ -45,7 +53,7 @@ impl Scene {
         seal.ready(WITHIN).await?;
         let doors = Doors::at(vec![ingest.url()]);
         let sender = |partition| {
-            let keys = keys_of("key", partition, PARTITIONS, 5);
+            let keys = keys_of(key, partition, PARTITIONS, 5);
             Sender::new(partition, &Plan { seed, senders: 1, keys, pause: Duration::ZERO }, doors.clone())
         };
         let senders = [sender(DAMAGED)?, sender(OTHER)?];
@@ -65,6 +73,18 @@ impl Scene {
             sender.send(REQUEST_EVENTS, WITHIN).await?;
         }
         self.deployment.end(partition).await
+    }
+
+    /// Sends events until they are acknowledged and the log of the partition ends beyond an offset. Gives where it ends then.
+    pub async fn send_beyond(&mut self, partition: u32, offset: u64) -> Outcome<u64> {
+        let sender = self.senders.get_mut(partition as usize).ok_or("there is no such partition")?;
+        loop {
+            sender.send(LARGE_REQUEST_EVENTS, WITHIN).await?;
+            let end = self.deployment.end(partition).await?;
+            if end > offset {
+                return Ok(end);
+            }
+        }
     }
 
     /// Waits until all that the log holds is sealed.
@@ -98,6 +118,18 @@ impl Scene {
         self.deployment.create_topic().await
     }
 
+    /// Waits until the group of the sealers has so many members, and each of them its partitions.
+    pub async fn group_has(&self, members: usize) -> Outcome {
+        let patience = Patience::of(WITHIN);
+        loop {
+            let found = self.cluster().members(GROUP).await;
+            if found.as_ref().is_ok_and(|found| *found == Some(members)) {
+                return Ok(());
+            }
+            patience.pause(|| self.seal.describe(&format!("the group has {found:?} members, not {members}"))).await?;
+        }
+    }
+
     /// What the log of the damaged partition holds, by offset.
     pub async fn logged(&self) -> Outcome<BTreeMap<u64, Identity>> {
         let mut log = BTreeMap::new();
@@ -105,6 +137,24 @@ impl Scene {
             log.insert(u64::try_from(record.offset)?, Event::read(&record.value)?.identity);
         }
         Ok(log)
+    }
+
+    /// The events that the journal of the damaged partition holds, in its order.
+    pub fn journaled(&self) -> Outcome<Vec<Identity>> {
+        Auditor::of(&self.deployment.store()).events(DAMAGED)
+    }
+
+    /// The journal of the damaged partition holds exactly the events of this log before an offset, in their order, each once.
+    pub fn holds(&self, log: &BTreeMap<u64, Identity>, before: u64) -> Outcome {
+        let mut known = BTreeSet::new();
+        // A request that was sent twice lies in the log twice.
+        let expected = log.range(..before).map(|(_, identity)| identity).filter(|identity| known.insert(*identity));
+        let (expected, held) = (expected.collect::<Vec<_>>(), self.journaled()?);
+        let same = held.iter().zip(&expected).take_while(|(held, expected)| *held == **expected).count();
+        ensure(same == held.len() && same == expected.len(), || {
+            let (held, expected) = (held.get(same), expected.get(same));
+            format!("event {same} of the journal is {held:?}, but that of the log before offset {before} is {expected:?}")
+        })
     }
 
     /// The damaged partition stands still and says why, with the offsets that follow from the journal's next; the other goes
@@ -117,6 +167,8 @@ impl Scene {
         ensure(code.as_u16() == 503, || format!("/readyz is {code}: {reason}"))?;
         ensure(error.contains("corrupt"), || format!("the status does not say `corrupt`: {error}"))?;
         ensure(reason.contains(&format!("partition {DAMAGED}")), || format!("/readyz does not name the partition: {reason}"))?;
+        let metric = self.seal.metric(&format!("tributary_journal_stopped{{partition=\"{DAMAGED}\"}}")).await?;
+        ensure(metric == 1, || format!("the metric of a partition that stands still is {metric}"))?;
         for offset in named(status.sealed_offset) {
             let is_named = [&error, &reason].iter().all(|text| numbers(text).contains(&offset));
             ensure(is_named, || format!("offset {offset} is not named: `{error}`, `{reason}`"))?;
@@ -126,6 +178,16 @@ impl Scene {
         while self.status(OTHER).await?.sealed_offset < end {
             patience.pause(|| self.seal.describe("the other partition does not go on")).await?;
         }
+        Ok(status.sealed_offset)
+    }
+
+    /// The same where the log does not hold the last record that was sealed, but another one in its place.
+    pub async fn stands_before_another_log(&mut self) -> Outcome<u64> {
+        self.stands_still(|next| vec![next - 1]).await?;
+        let status = self.status(DAMAGED).await?;
+        let error = status.error.unwrap_or_default();
+        let says = error.contains("is not the one that batch");
+        ensure(says, || format!("the status does not say that the log is another: {error}"))?;
         Ok(status.sealed_offset)
     }
 
