@@ -3,8 +3,9 @@
 //! The decision is a batch of the chain like any other: it holds no events, says where the log goes on, and has the reason as its
 //! body. So it is fenced, published, rebuilt and proved like everything else.
 
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tributary_eventlog::{Bounds, EventLog, LogError};
+use tributary_eventlog::{Bounds, EventLog};
 use tributary_schemas::ids::{Clock, Offset, Partition, Seq, Timestamp};
 use tributary_schemas::units::Hash;
 
@@ -16,6 +17,9 @@ use crate::store::Journal;
 
 /// The longest reason.
 pub const REASON_BYTES_MAX: usize = 4096;
+
+/// Headers that are read at once.
+const HEADERS_AHEAD: usize = 64;
 
 /// The body of a batch that records a gap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,17 +93,16 @@ pub async fn accept(
         }
     };
     let bounds = log.bounds(partition).await.map_err(|error| JournalError::log(partition, error))?;
-    let next = match from {
+    let (next, last_record_hash) = match from {
         Some(from) if from < bounds.earliest || from > bounds.next => {
             let (earliest, next) = (bounds.earliest, bounds.next);
             return Err(JournalError::Refused(format!("offset {from} is not in the log: it holds {earliest} up to {next}")));
         }
-        Some(from) => from,
+        Some(from) => (from, hash_before(log, partition, from, bounds).await?),
         None => safe_start(journal, log, head.clone(), partition, bounds).await?,
     };
     let decision =
         Decision { reason: reason.to_owned(), found, log_earliest: bounds.earliest.get(), log_next: bounds.next.get() };
-    let last_record_hash = hash_before(log, partition, next, bounds).await?;
     let batch = seal(journal, clock, head, (partition, next, last_record_hash), &decision)?;
     journal.append(&batch).await?;
     let seq = batch.header.seq.get();
@@ -152,15 +155,15 @@ fn seal(
         .map_err(|damage| JournalError::Refused(format!("the gap cannot be recorded: {damage}")))
 }
 
-/// Where nothing is left out: behind the newest batch whose last record the log still holds, for then it is the same log, cut off;
-/// else at the first record, and what is sealed already is dropped as a duplicate.
+/// Where nothing is left out, with the hash of the record before: behind the newest batch whose last record the log still holds, for
+/// then it is the same log, cut off; else at the first record, and what is sealed already is dropped as a duplicate.
 async fn safe_start(
     journal: &Journal,
     log: &dyn EventLog,
     head: Option<Header>,
     partition: Partition,
     bounds: Bounds,
-) -> Result<Offset, JournalError> {
+) -> Result<(Offset, Hash), JournalError> {
     let mut header = head;
     // Ends at the first batch at the latest.
     while let Some(known) = header {
@@ -169,15 +172,18 @@ async fn safe_start(
             break;
         }
         if known.next_offset <= bounds.next {
-            let same = hash_before(log, partition, known.next_offset, bounds).await? == known.last_record_hash;
-            return Ok(if same { known.next_offset } else { bounds.earliest });
+            let found = hash_before(log, partition, known.next_offset, bounds).await?;
+            if found == known.last_record_hash {
+                return Ok((known.next_offset, found));
+            }
+            break;
         }
         header = match known.seq.previous() {
             Some(before) => Some(journal.header(partition, before).await?),
             None => None,
         };
     }
-    Ok(bounds.earliest)
+    Ok((bounds.earliest, Hash::ZERO))
 }
 
 /// The hash of the record before the offset; zero if the log does not hold it.
@@ -185,11 +191,7 @@ async fn hash_before(log: &dyn EventLog, partition: Partition, offset: Offset, b
     let Some(last) = offset.previous().filter(|last| *last >= bounds.earliest && *last < bounds.next) else {
         return Ok(Hash::ZERO);
     };
-    match log.read(partition, last, 1).await {
-        Ok(records) => Ok(records.first().filter(|record| record.offset == last).map_or(Hash::ZERO, |record| record.hash())),
-        Err(LogError::OutOfRange { .. }) => Ok(Hash::ZERO),
-        Err(error) => Err(JournalError::log(partition, error)),
-    }
+    Ok(gaps::record_at(log, partition, last).await?.map_or(Hash::ZERO, |record| record.hash()))
 }
 
 /// Why the record at the offset cannot be sealed.
@@ -216,13 +218,14 @@ pub async fn list(journal: &Journal) -> Result<Vec<Accepted>, JournalError> {
     let mut all = Vec::new();
     for partition in journal.partitions() {
         let Some(head) = journal.refresh(partition).await? else { continue };
-        let mut next = Some(Seq::FIRST);
-        while let Some(seq) = next.filter(|seq| *seq <= head.seq) {
-            let header = journal.header(partition, seq).await?;
+        let numbers = Seq::FIRST.get()..=head.seq.get();
+        let headers =
+            futures::stream::iter(numbers.filter_map(Seq::new)).map(|seq| journal.header(partition, seq)).buffered(HEADERS_AHEAD);
+        let mut headers = std::pin::pin!(headers);
+        while let Some(header) = headers.try_next().await? {
             if header.gap {
                 all.extend(read_one(journal, &header).await?);
             }
-            next = Some(seq.next());
         }
     }
     Ok(all)

@@ -1,6 +1,6 @@
 //! A gap is never silent: the log must go on exactly where the journal ends.
 
-use tributary_eventlog::EventLog;
+use tributary_eventlog::{EventLog, LogError, LoggedRecord};
 use tributary_schemas::ids::{Offset, Partition};
 
 use crate::error::JournalError;
@@ -32,16 +32,37 @@ pub(crate) async fn check(log: &dyn EventLog, partition: Partition, head: Option
         return Ok(());
     }
     let Some((head, last)) = head.zip(next.previous()) else { return Ok(()) };
-    let nobody_read_it = head.gap && head.last_record_hash.is_zero();
-    if last < bounds.earliest || nobody_read_it {
+    if last < bounds.earliest {
         // Forgotten, which is allowed for what is sealed; the next record is there or yet to come.
         return Ok(());
     }
-    let records = log.read(partition, last, 1).await.map_err(failed)?;
-    let found = records.first().filter(|record| record.offset == last);
-    if found.is_some_and(|record| record.hash() == head.last_record_hash) {
+    // A decision to go on where the log did not hold the record before.
+    let was_absent = head.gap && head.last_record_hash.is_zero();
+    let found = match record_at(log, partition, last).await {
+        Err(error) if was_absent && error.is_corrupt() => None,
+        found => found?,
+    };
+    if found.as_ref().map_or(was_absent, |record| record.hash() == head.last_record_hash) {
         return Ok(());
     }
     let reason = format!("the record at offset {last} is not the one that batch {} was sealed with", head.seq);
     Err(JournalError::corrupt(format!("partition {partition}"), reason))
+}
+
+/// The record at an offset at which the log said just now that it holds one; `None` if it has a hole there.
+///
+/// # Errors
+/// `Retry` if it has forgotten the record meanwhile, or does not answer.
+pub(crate) async fn record_at(
+    log: &dyn EventLog,
+    partition: Partition,
+    offset: Offset,
+) -> Result<Option<LoggedRecord>, JournalError> {
+    match log.read(partition, offset, 1).await {
+        Ok(records) => Ok(records.into_iter().next().filter(|record| record.offset == offset)),
+        Err(error @ LogError::OutOfRange { .. }) => {
+            Err(JournalError::retry(format!("event log of partition {partition}"), error))
+        }
+        Err(error) => Err(JournalError::log(partition, error)),
+    }
 }

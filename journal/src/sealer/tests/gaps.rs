@@ -10,6 +10,7 @@ use tributary_schemas::ids::Clock;
 use super::*;
 use crate::gap::{self, Accepted, Decision};
 use crate::idlist;
+use crate::sealer::gaps::check;
 
 async fn accept(process: &Process, log: &MemoryLog, from: Option<u64>, reason: &str) -> Result<Accepted, JournalError> {
     let wanted = (partition(P0), from.map(|offset| Offset::new(offset).unwrap()));
@@ -52,6 +53,70 @@ async fn a_log_that_starts_late_is_sealed_from_its_first_record_after_the_decisi
     let expected = [(1, ids(&["a"])), (2, ids(&["b"])), (4, vec![]), (5, ids(&["e"]))];
     assert_eq!(process.batches(P0).await, expected);
     assert_eq!(gap::list(&process.journal).await.unwrap(), [accepted]);
+}
+
+#[tokio::test]
+async fn a_log_that_is_replaced_after_a_decision_where_it_began_late_is_another() {
+    let (folder, log, process) = sealed().await;
+    put(&log, &["c", "d", "e"]).await;
+    log.tamper(partition(P0), |first, records| {
+        records.retain(|record| record.offset.get() >= 4);
+        *first = 4;
+    });
+    accept(&process, &log, None, "lost with a disk").await.unwrap();
+    log.tamper(partition(P0), |first, records| {
+        *first = 0;
+        records.clear();
+    });
+    put(&log, &["u", "v", "w", "x", "y", "z"]).await;
+    let process = restarted(process, &log, &folder).await;
+    let error = process.sealer.seal_available().await.unwrap_err().to_string();
+    assert!(error.contains("the record at offset 3 is not the one"), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_that_forgets_the_record_it_is_known_by_while_it_is_compared_is_asked_again() {
+    let (_folder, log, process) = sealed().await;
+    let head = process.journal.head(partition(P0)).unwrap();
+    let forgetting = Forgetting { log };
+    let error = check(&forgetting, partition(P0), Some(&head)).await.unwrap_err();
+    assert!(error.is_retry(), "{error}");
+}
+
+/// A log that forgets everything as soon as it has said what it holds.
+struct Forgetting {
+    log: Arc<MemoryLog>,
+}
+
+#[async_trait]
+impl EventLog for Forgetting {
+    fn partition_count(&self) -> PartitionCount {
+        self.log.partition_count()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+        self.log.append(records).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        self.log.tamper(partition, |first, records| {
+            *first += u64::try_from(records.len()).unwrap();
+            records.clear();
+        });
+        self.log.read(partition, from, max_bytes).await
+    }
+
+    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        self.log.wait_beyond(partition, offset).await
+    }
+
+    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        self.log.release(partition, before).await
+    }
 }
 
 #[tokio::test]
