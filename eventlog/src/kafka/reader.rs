@@ -135,39 +135,50 @@ impl Reader {
 
     /// Records from an offset on; empty at the end.
     pub(super) async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
-        let deadline = Instant::now() + self.shared.settings.answer_timeout;
+        let answer_timeout = self.shared.settings.answer_timeout;
+        let deadline = Instant::now() + answer_timeout;
+        // Until when nothing is asked anew.
+        let mut patience = deadline - answer_timeout / 2;
         // Where the brokers said that the log ends before it was fetched from here, and how often it then went on behind this offset.
         let (mut goes_up_to, mut holes) = (None, 0);
         loop {
             let changed = self.shared.disturbances.changed(partition).notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.shared.take(partition, signed(from), max_bytes)? {
+            let taken = self.shared.take(partition, signed(from), max_bytes)?;
+            match taken {
                 Taken::Records(records) => return Ok(records),
                 Taken::End => return Ok(Vec::new()),
-                Taken::NotYet => {}
-                Taken::Elsewhere => {
-                    let bounds = self.bounds(partition).await?;
-                    if from < bounds.earliest || from > bounds.next {
-                        return Err(LogError::OutOfRange { partition, offset: from, bounds });
+                Taken::NotYet => {
+                    if tokio::time::timeout_at(patience, changed).await.is_ok() {
+                        continue;
                     }
-                    let hole = self.shared.begin(partition, signed(from))?.filter(|(at, _)| *at == signed(from));
-                    if from == bounds.next {
-                        return Ok(Vec::new());
+                    if Instant::now() >= deadline {
+                        return Err(self.shared.gave_nothing(partition, from, goes_up_to));
                     }
-                    goes_up_to = Some(bounds.next);
-                    if let Some((_, found)) = hole {
-                        holes += 1;
-                        if holes == HOLES_SURE {
-                            return Err(missing(partition, from, found));
-                        }
-                        tokio::time::sleep(self.shared.pause(PAUSE)).await;
+                    patience = deadline;
+                    // It may have come to an end behind a hole before the brokers said how far the log goes.
+                    if goes_up_to.is_some() || !self.shared.is_at_end(partition, signed(from)) {
+                        continue;
                     }
-                    continue;
                 }
+                Taken::Elsewhere => {}
             }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                return Err(self.shared.gave_nothing(partition, from, goes_up_to));
+            let bounds = self.bounds(partition).await?;
+            if from < bounds.earliest || from > bounds.next {
+                return Err(LogError::OutOfRange { partition, offset: from, bounds });
+            }
+            let hole = self.shared.begin(partition, signed(from))?.filter(|(at, _)| *at == signed(from));
+            if from == bounds.next {
+                return Ok(Vec::new());
+            }
+            goes_up_to = Some(bounds.next);
+            if let Some((_, found)) = hole {
+                holes += 1;
+                if holes == HOLES_SURE {
+                    return Err(missing(partition, from, found));
+                }
+                tokio::time::sleep(self.shared.pause(PAUSE)).await;
             }
         }
     }
@@ -280,6 +291,12 @@ impl Shared {
 
     fn is_at(&self, partition: Partition, offset: i64) -> bool {
         self.windows[partition.index()].lock().at() == Some(offset)
+    }
+
+    /// Whether all that is fetched has been taken, and the brokers had nothing more when it was fetched.
+    fn is_at_end(&self, partition: Partition, offset: i64) -> bool {
+        let window = self.windows[partition.index()].lock();
+        window.at() == Some(offset) && window.end == Some(offset)
     }
 
     fn check_open(&self) -> Result<(), LogError> {

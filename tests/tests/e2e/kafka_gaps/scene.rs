@@ -197,9 +197,11 @@ impl Scene {
         self.stopped_where(partition, |_| true).await
     }
 
-    /// A partition once it is stopped at an offset.
-    pub async fn stopped_at(&self, partition: u32, offset: u64) -> Outcome<PartitionStatus> {
-        self.stopped_where(partition, |status| status.sealed_offset == offset).await
+    /// The damaged partition once it is stopped at an offset and says why.
+    pub async fn stopped_at(&self, offset: u64, why: &str) -> Outcome {
+        let says = |error: &str| error.contains(why) && numbers(error).contains(&offset);
+        let is_there = |status: &PartitionStatus| status.sealed_offset == offset && status.error.as_deref().is_some_and(says);
+        self.stopped_where(DAMAGED, is_there).await.map(|_| ())
     }
 
     async fn stopped_where(&self, partition: u32, is_there: impl Fn(&PartitionStatus) -> bool) -> Outcome<PartitionStatus> {
@@ -232,7 +234,7 @@ impl Scene {
         self.deployment.run(&accept).await
     }
 
-    /// Deletes the topic, and makes it again only after the sealer has noticed that it is away.
+    /// Deletes the topic, and makes it again only after the sealer has given its partitions up.
     pub async fn make_topic_again_later(&self) -> Outcome {
         self.cluster().delete_topic(TOPIC).await?;
         let patience = Patience::of(WITHIN);
