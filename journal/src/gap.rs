@@ -211,6 +211,11 @@ async fn unsealable(log: &dyn EventLog, partition: Partition, offset: Offset) ->
             (Err(JournalError::log(partition, LogError::Missing { partition, offset, next })), next)
         }
         Err(error) => return Err(JournalError::log(partition, error)),
+        Ok(records) if records.is_empty() => {
+            let reason =
+                format!("log and journal of partition {partition} fit together: no gap, and no record at offset {offset} yet");
+            return Err(JournalError::Refused(reason));
+        }
         Ok(records) => (examine(partition, offset, records), offset.next()),
     };
     match examined {
