@@ -78,7 +78,7 @@ async fn a_log_that_is_replaced_after_a_decision_where_it_began_late_is_another(
 async fn a_log_that_forgets_the_record_it_is_known_by_while_it_is_compared_is_asked_again() {
     let (_folder, log, process) = sealed().await;
     let head = process.journal.head(partition(P0)).unwrap();
-    let forgetting = Forgetting { log };
+    let forgetting = Through(Forgetting { log });
     let error = check(&forgetting, partition(P0), Some(&head)).await.unwrap_err();
     assert!(error.is_retry(), "{error}");
 }
@@ -87,7 +87,7 @@ async fn a_log_that_forgets_the_record_it_is_known_by_while_it_is_compared_is_as
 async fn a_hole_in_the_log_stops_the_partition_behind_what_lies_before_it_and_is_gone_over_by_name() {
     let (folder, _store, log, _process) = alone(settings()).await;
     put(&log, &["a", "b", "of a marker", "c"]).await;
-    let holey = Arc::new(Holey { log: log.clone(), hole: 2 });
+    let holey = Arc::new(Through(Holey { log: log.clone(), hole: 2 }));
     let (store, clock) = (Arc::new(InMemory::new()), HandClock::new());
     let born_with = Some(holey.partition_count());
     let journal = Journal::open_with(store, born_with, clock.clone(), settings()).await.unwrap();
@@ -106,6 +106,44 @@ async fn a_hole_in_the_log_stops_the_partition_behind_what_lies_before_it_and_is
     assert_eq!((head.next_offset.get(), head.events), (4, 1));
 }
 
+/// A log that reads in a way of its own; all else is the log's under it.
+#[async_trait]
+trait Reads: Send + Sync + 'static {
+    fn log(&self) -> &MemoryLog;
+
+    async fn read_of(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError>;
+}
+
+/// Such a log.
+struct Through<R>(R);
+
+#[async_trait]
+impl<R: Reads> EventLog for Through<R> {
+    fn partition_count(&self) -> PartitionCount {
+        self.0.log().partition_count()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+        self.0.log().append(records).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+        self.0.log().bounds(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        self.0.read_of(partition, from, max_bytes).await
+    }
+
+    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        self.0.log().wait_beyond(partition, offset).await
+    }
+
+    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        self.0.log().release(partition, before).await
+    }
+}
+
 /// A log that has no record at one offset.
 struct Holey {
     log: Arc<MemoryLog>,
@@ -113,20 +151,12 @@ struct Holey {
 }
 
 #[async_trait]
-impl EventLog for Holey {
-    fn partition_count(&self) -> PartitionCount {
-        self.log.partition_count()
+impl Reads for Holey {
+    fn log(&self) -> &MemoryLog {
+        &self.log
     }
 
-    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
-        self.log.append(records).await
-    }
-
-    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
-        self.log.bounds(partition).await
-    }
-
-    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+    async fn read_of(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
         if partition.index() == 0 && from.get() == self.hole {
             return Err(LogError::Missing { partition, offset: from, next: from.next() });
         }
@@ -136,14 +166,6 @@ impl EventLog for Holey {
         }
         Ok(records)
     }
-
-    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
-        self.log.wait_beyond(partition, offset).await
-    }
-
-    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
-        self.log.release(partition, before).await
-    }
 }
 
 /// A log that forgets everything as soon as it has said what it holds.
@@ -152,33 +174,17 @@ struct Forgetting {
 }
 
 #[async_trait]
-impl EventLog for Forgetting {
-    fn partition_count(&self) -> PartitionCount {
-        self.log.partition_count()
+impl Reads for Forgetting {
+    fn log(&self) -> &MemoryLog {
+        &self.log
     }
 
-    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
-        self.log.append(records).await
-    }
-
-    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
-        self.log.bounds(partition).await
-    }
-
-    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+    async fn read_of(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
         self.log.tamper(partition, |first, records| {
             *first += u64::try_from(records.len()).unwrap();
             records.clear();
         });
         self.log.read(partition, from, max_bytes).await
-    }
-
-    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
-        self.log.wait_beyond(partition, offset).await
-    }
-
-    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
-        self.log.release(partition, before).await
     }
 }
 
@@ -336,52 +342,36 @@ struct Held {
 }
 
 #[async_trait]
-impl EventLog for Held {
-    fn partition_count(&self) -> PartitionCount {
-        self.log.partition_count()
+impl Reads for Held {
+    fn log(&self) -> &MemoryLog {
+        &self.log
     }
 
-    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
-        self.log.append(records).await
-    }
-
-    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
-        self.log.bounds(partition).await
-    }
-
-    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+    async fn read_of(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
         if self.is_held.load(Ordering::SeqCst) {
             self.reached.notify_one();
             std::future::pending::<()>().await;
         }
         self.log.read(partition, from, max_bytes).await
     }
-
-    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
-        self.log.wait_beyond(partition, offset).await
-    }
-
-    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
-        self.log.release(partition, before).await
-    }
 }
 
 #[tokio::test]
 async fn a_turn_that_is_cut_off_while_the_log_is_replaced_is_followed_by_a_comparison() {
     let (folder, store, memory) = (tempfile::tempdir().unwrap(), Arc::new(InMemory::new()), MemoryLog::new(1));
-    let log = Arc::new(Held { log: memory.clone(), is_held: AtomicBool::new(false), reached: Notify::new() });
+    let log = Arc::new(Through(Held { log: memory.clone(), is_held: AtomicBool::new(false), reached: Notify::new() }));
     let clock = HandClock::new();
     let journal = Journal::open_with(store, PartitionCount::new(1), clock.clone(), settings()).await.unwrap();
     let sealer = Sealer::new(journal.clone(), log.clone(), SeenIndex::open(folder.path()).unwrap(), clock, settings());
     put(&memory, &["a", "b"]).await;
     sealer.seal_available().await.unwrap();
     put(&memory, &["c"]).await;
-    log.is_held.store(true, Ordering::SeqCst);
+    log.0.is_held.store(true, Ordering::SeqCst);
     let task = tokio::spawn({
         let sealer = sealer.clone();
         async move { sealer.seal_available().await }
     });
-    log.reached.notified().await;
+    log.0.reached.notified().await;
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
     memory.tamper(partition(P0), |first, records| {
@@ -389,7 +379,7 @@ async fn a_turn_that_is_cut_off_while_the_log_is_replaced_is_followed_by_a_compa
         *first = 0;
     });
     put(&memory, &["x", "y", "z"]).await;
-    log.is_held.store(false, Ordering::SeqCst);
+    log.0.is_held.store(false, Ordering::SeqCst);
     let error = sealer.seal_available().await.unwrap_err();
     assert!(error.to_string().contains("the record at offset 1 is not the one"), "{error}");
     assert_eq!(journal.heads().to_string(), "0:0");
