@@ -30,6 +30,8 @@ const SHUTDOWN_MAX: std::time::Duration = std::time::Duration::from_millis(500);
 fn main() -> ExitCode {
     let arguments = <cli::Arguments as clap::Parser>::parse();
     logging::init(arguments.verbosity());
+    #[cfg(feature = "failpoints")]
+    let _scenario = fail::FailScenario::setup();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
