@@ -6,6 +6,7 @@ use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::error::DaError;
+use crate::settings::PAYLOAD_BYTES_LIMIT;
 
 /// A backend that publishes payloads and certifies them.
 ///
@@ -17,7 +18,12 @@ pub trait DaClient: Send + Sync + 'static {
     /// The name of the backend, as the `backend` column gives it.
     fn backend(&self) -> &'static str;
 
-    /// Publishes a payload (never empty, at most [`crate::settings::PAYLOAD_BYTES_LIMIT`] bytes) and returns its certificate.
+    /// The largest payload that it takes, in bytes.
+    fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_LIMIT
+    }
+
+    /// Publishes a payload (never empty, at most [`Self::payload_bytes_max`] bytes) and returns its certificate.
     ///
     /// [`DaError::Retry`]: may succeed later, and may have been published all the same. [`DaError::Reject`]: never will be.
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError>;

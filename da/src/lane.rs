@@ -23,7 +23,7 @@ use crate::placement::{Placed, put_once, read};
 use crate::plan::Plan;
 use crate::record::BlobRecord;
 use crate::retry::Patience;
-use crate::settings::{PAYLOAD_BYTES_LIMIT, Settings};
+use crate::settings::Settings;
 
 /// What the lanes of one publisher share.
 pub(crate) struct Shared {
@@ -175,7 +175,7 @@ impl Lane {
         let Some(head) = journal.head(self.partition).map(|header| header.seq).filter(|head| *head >= next) else {
             return Ok(None);
         };
-        let bytes_max = self.shared.settings.blob_bytes_max.min(PAYLOAD_BYTES_LIMIT);
+        let bytes_max = self.shared.settings.blob_bytes_max.min(self.shared.client.payload_bytes_max());
         let first = journal.header(self.partition, next).await?;
         let mut bytes = blob::payload_bytes([encoded_bytes(&first)]);
         let mut run = Run { last: first.clone(), first, full: bytes >= bytes_max };

@@ -14,6 +14,7 @@ mod canonical;
 pub mod certificates;
 pub mod check;
 pub mod client;
+pub mod committer;
 pub mod error;
 pub mod fetch;
 mod lane;
@@ -35,6 +36,7 @@ mod tests;
 
 pub use certificates::Certificates;
 pub use client::{Certificate, DaClient};
+pub use committer::{BlobCommitment, Committer};
 pub use error::DaError;
 pub use fetch::fetch;
 pub use lane::LaneState;
