@@ -83,13 +83,12 @@ impl Committer {
             .payload_bytes_max()
     }
 
-    /// All the points there are, for those who make proofs. Reading them takes a second for the shipped ones.
+    /// Points for blobs of this size, for those who make proofs. The first to ask waits until they are read.
     ///
     /// # Errors
     /// As [`Self::commit`].
-    pub fn all_points(&self) -> Result<Arc<Srs>, DaError> {
-        let points = self.larger.as_ref().unwrap_or(&SHIPPED);
-        points.at_least(points.points)
+    pub fn points_for(&self, domain: Domain) -> Result<Arc<Srs>, DaError> {
+        self.points(domain).at_least(domain.symbols())
     }
 
     /// The commitment to a payload in the smallest blob that holds it, which is the one that EigenDA's proxy makes.
@@ -135,7 +134,7 @@ impl Committer {
             return Ok(*found);
         }
         let encoded = EncodedPayload::encode_in(domain, payload).map_err(|e| refused(hash, &e))?;
-        let srs = self.points(domain).at_least(domain.symbols())?;
+        let srs = self.points_for(domain)?;
         let commitment = Commitment::to(&Blob::of(&encoded), &srs).map_err(|e| too_few_points(hash, &e))?;
         let computed = BlobCommitment { commitment, domain };
         let mut remembered = self.remembered.lock();
