@@ -250,6 +250,13 @@ fn found(object: &Path, what: &str) -> Finding {
 fn finding(error: DaError) -> Result<Finding, DaError> {
     match error {
         DaError::Corrupt { object, what } | DaError::Reject { object, what } => Ok(Finding { object, what }),
-        DaError::Retry { .. } | DaError::Late { .. } | DaError::Journal(_) => Err(error),
+        DaError::Expired { object, at } => {
+            Ok(Finding { object, what: format!("it expired at {at}, and there is no archive to read instead") })
+        }
+        DaError::Retry { .. }
+        | DaError::Down { .. }
+        | DaError::OutcomeUnknown { .. }
+        | DaError::Late { .. }
+        | DaError::Journal(_) => Err(error),
     }
 }

@@ -18,6 +18,11 @@ pub trait DaClient: Send + Sync + 'static {
     /// The name of the backend, as the `backend` column gives it.
     fn backend(&self) -> &'static str;
 
+    /// Whether it can retrieve what this backend certified.
+    fn serves(&self, backend: &str) -> bool {
+        backend == self.backend()
+    }
+
     /// The largest payload that it takes, in bytes.
     fn payload_bytes_max(&self) -> usize {
         PAYLOAD_BYTES_LIMIT
@@ -25,12 +30,15 @@ pub trait DaClient: Send + Sync + 'static {
 
     /// Publishes a payload (never empty, at most [`Self::payload_bytes_max`] bytes) and returns its certificate.
     ///
-    /// [`DaError::Retry`]: may succeed later, and may have been published all the same. [`DaError::Reject`]: never will be.
+    /// [`DaError::Retry`]: may succeed later, and may have been published all the same; wait longer each time.
+    /// [`DaError::Down`]: use another backend for a while. [`DaError::OutcomeUnknown`]: it may be published and paid for.
+    /// [`DaError::Reject`]: never will be. [`DaError::Corrupt`]: what was certified is not what was sent.
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError>;
 
     /// The payload of a certificate, checked against it.
     ///
-    /// [`DaError::Retry`]: not reachable now. [`DaError::Reject`]: the backend calls the certificate bad.
+    /// [`DaError::Retry`]: not reachable now. [`DaError::Expired`]: the time for which it was promised is over, and it is gone.
+    /// [`DaError::Reject`]: the backend calls the certificate bad, for good.
     /// [`DaError::Corrupt`]: the payload is gone or differs from what was certified.
     async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError>;
 }

@@ -121,7 +121,8 @@ impl Committer {
         claimed: &BlobCommitment,
         payload: &Bytes,
     ) -> Result<(), DaError> {
-        match self.commit_in(claimed.domain, payload).await? == *claimed {
+        let fits = payload.len() <= claimed.domain.payload_bytes_max();
+        match fits && self.commit_in(claimed.domain, payload).await? == *claimed {
             true => Ok(()),
             false => Err(DaError::corrupt(object, "its commitment is not that of the payload")),
         }

@@ -327,7 +327,9 @@ fn encoded_bytes(header: &Header) -> usize {
 
 fn is_retry(error: &DaError) -> bool {
     match error {
-        DaError::Retry { .. } | DaError::Late { .. } => true,
+        DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. } => true,
+        // What expires between its dispersal and its record is dispersed again.
+        DaError::Expired { .. } | DaError::Late { .. } => true,
         DaError::Journal(JournalError::Retry { .. }) => true,
         DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Journal(_) => false,
     }

@@ -2,7 +2,6 @@
 //! its commitments are EigenDA's: what is proven against them would be proven there.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use tributary_schemas::units::{Hash, keccak256};
 
 use crate::client::{Certificate, DaClient};
 use crate::committer::{BlobCommitment, Committer};
+use crate::eigenda::expiry;
 use crate::error::DaError;
 use crate::metrics::Metrics;
 use crate::names;
@@ -23,8 +23,6 @@ use crate::settings::Settings;
 
 /// The name in the `backend` column.
 pub const BACKEND: &str = "local";
-/// How long a certificate is good for, as on EigenDA.
-pub const RETENTION: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// A [`DaClient`] on an object store.
 ///
@@ -98,13 +96,6 @@ impl DaClient for LocalDa {
         }
         Ok(payload)
     }
-}
-
-/// When a dispersal of this time is forgotten, as EigenDA forgets it.
-pub(crate) fn expiry(dispersed_at: Timestamp) -> Result<Timestamp, DaError> {
-    let kept = i64::try_from(RETENTION.as_micros()).expect("14 days fit 63 bits of microseconds");
-    let expires_at = Timestamp::from_micros(dispersed_at.micros() + kept);
-    expires_at.ok_or_else(|| DaError::corrupt("clock", "it is within 14 days of the year 10000"))
 }
 
 /// What a certificate of this backend says: 164 bytes, described in docs/da.md, or 96 of version 1, which had no commitment.
