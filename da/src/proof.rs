@@ -240,7 +240,8 @@ impl EventProof {
         Self { raw: HexBytes(raw), ordinal, proof }
     }
 
-    /// Reads the text of a proof.
+    /// Reads the text of a proof, or of an answer that has one in it: GraphQL's at `data.event`, or that of
+    /// `tributary verify --event … --json` at `event.proof`.
     ///
     /// # Errors
     /// [`ProofError::Form`] if it is none.
@@ -248,7 +249,16 @@ impl EventProof {
         if text.len() > TEXT_BYTES_MAX {
             return Err(ProofError::Form(format!("{} bytes are more than any proof has", text.len())));
         }
-        serde_json::from_slice(text).map_err(|error| ProofError::Form(error.to_string()))
+        let form = |error: serde_json::Error| ProofError::Form(error.to_string());
+        let mut value: serde_json::Value = serde_json::from_slice(text).map_err(form)?;
+        for around in ["data", "event", "proof"] {
+            if value.get("raw").is_none()
+                && let Some(inner) = value.get_mut(around)
+            {
+                value = inner.take();
+            }
+        }
+        serde_json::from_value(value).map_err(form)
     }
 
     /// Its text: one JSON object.

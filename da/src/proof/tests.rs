@@ -163,6 +163,23 @@ fn every_event_of_every_batch_is_proved() {
 }
 
 #[test]
+fn a_proof_that_another_program_made_from_the_documents_is_proved() {
+    for (text, backend) in [
+        (include_str!("../../testdata/event-proof.json"), "local"),
+        (include_str!("../../testdata/event-proof-eigenda.json"), "eigenda"),
+    ] {
+        let whole: serde_json::Value = serde_json::from_str(text).unwrap();
+        let blob_id = tributary_schemas::units::parse_hash(whole["blobId"].as_str().unwrap()).unwrap();
+        let proof = EventProof::parse(text.as_bytes()).unwrap();
+        let proved = proof.verify(&blob_id).unwrap();
+        assert_eq!((proved.backend, proved.batch_in_blob, proved.ordinal, proved.header.seq.get()), (backend, 2, 1, 43));
+        assert_eq!(&proof.raw.0[..], b"event 1 of batch 2");
+        let compact = whole["event"].to_string();
+        assert_eq!(EventProof::parse(compact.as_bytes()), Ok(proof));
+    }
+}
+
+#[test]
 fn certificates_of_eigenda_of_every_version_lead_to_the_same_proof() {
     for version in 1..=3 {
         let standard = eigenda(version, &PUBLISHED.committed);
@@ -401,6 +418,9 @@ fn an_answer_with_more_in_it_is_a_proof_and_one_with_less_is_none() {
     answer["source"] = "/somewhere".into();
     answer["proof"]["blob"]["commitment"] = "0x00".into();
     assert_eq!(EventProof::parse(answer.to_string().as_bytes()), Ok(PROOF.clone()));
+    for around in [serde_json::json!({ "data": { "event": answer } }), serde_json::json!({ "event": { "proof": answer } })] {
+        assert_eq!(EventProof::parse(around.to_string().as_bytes()), Ok(PROOF.clone()));
+    }
     answer["proof"]["opening"].as_object_mut().unwrap().remove("prelude");
     assert_eq!(EventProof::parse(answer.to_string().as_bytes()).unwrap_err().code(), "proof_form");
     for text in ["", "{}", "null", "[]"] {
