@@ -1,4 +1,6 @@
 //! From a recorded certificate back to batches.
+//!
+//! With an [`crate::Archive`] for a client the backend is asked first, and the archive makes up for what it does not give.
 
 use tributary_journal::batch::SealedBatch;
 

@@ -13,6 +13,7 @@ use tributary_journal::{Journal, JournalError};
 use tributary_schemas::ids::{Clock, Partition, Seq};
 use tributary_schemas::units::keccak256;
 
+use crate::archive;
 use crate::blob;
 use crate::certificates::Certificates;
 use crate::client::{Certificate, DaClient};
@@ -225,7 +226,10 @@ impl Lane {
         };
         let name = names::plan(self.partition, plan.first_seq);
         match put_once(&self.shared.store, &name, &plan.encode(), &self.shared.patience).await? {
-            Placed::Ours => Ok(plan),
+            Placed::Ours => {
+                fail::fail_point!("da_planned");
+                Ok(plan)
+            }
             Placed::Theirs(bytes) => {
                 self.shared.metrics.plans_adopted.inc();
                 self.known_plan(plan.first_seq, &bytes)
@@ -233,15 +237,20 @@ impl Lane {
         }
     }
 
-    /// Payload, read-back, certificate: exactly as planned.
+    /// Archive, payload, read-back, certificate: exactly as planned.
     async fn carry_out(&self, plan: &Plan, batches: &[SealedBatch]) -> Result<(), DaError> {
         let payload = blob::encode(batches);
         if keccak256(&payload) != plan.payload_hash || payload.len() as u64 != plan.payload_bytes {
             let what = "the batches that it names do not make the payload that it names";
             return Err(DaError::corrupt(names::plan(self.partition, plan.first_seq), what));
         }
+        // The archive first: what a backend has may be gone before anybody reads it.
+        archive::put(&self.shared.store, &payload, &self.shared.patience).await?;
+        fail::fail_point!("da_archived");
         let certificate = self.disperse(&payload).await?;
+        fail::fail_point!("da_read_back");
         self.record(plan, BlobRecord::new(plan, certificate)).await?;
+        fail::fail_point!("da_recorded");
         let (metrics, first) = (&self.shared.metrics, &batches[0].header);
         let lag = self.shared.clock.now().micros().saturating_sub(first.sealed_at.micros());
         metrics.lag_seconds.observe(Duration::from_micros(u64::try_from(lag).unwrap_or(0)).as_secs_f64());
@@ -255,6 +264,7 @@ impl Lane {
     async fn disperse(&self, payload: &Bytes) -> Result<Certificate, DaError> {
         let (client, patience) = (&self.shared.client, &self.shared.patience);
         let certificate = patience.run(|| client.disperse(payload.clone())).await?;
+        fail::fail_point!("da_certified");
         self.shared.metrics.dispersals.inc();
         let read_back = patience.run(|| client.retrieve(&certificate)).await;
         let checked = read_back.and_then(|found| {

@@ -4,11 +4,12 @@
 //! **Gives** blobs: runs of consecutive batches of one partition, published through a [`DaClient`], each with one recorded
 //! certificate; and, from certificates alone, the batches again. `docs/da.md` describes every byte.
 //! **Promise**: the recorded blobs of a partition tile its sequence without gap or overlap; a batch is under exactly one
-//! recorded certificate; a certificate is recorded only after its payload was read back once and found equal. A crash
-//! anywhere, or a second publisher, changes none of this.
+//! recorded certificate; a certificate is recorded only after its payload lay in the archive, was read back once and found
+//! equal. A crash anywhere, or a second publisher, changes none of this.
 //! **On failure**: a [`DaError`], whose kind says what to do. A backend that does not answer stops nothing but progress: the
 //! journal keeps the batches. A damaged record stops its partition and names it; others go on.
 
+pub mod archive;
 pub mod blob;
 mod canonical;
 pub mod certificates;
@@ -39,6 +40,7 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use archive::Archive;
 pub use certificates::Certificates;
 pub use client::{Certificate, DaClient};
 pub use committer::{BlobCommitment, Committer};
