@@ -8,7 +8,7 @@ use tributary_schemas::units::{Hash, keccak256};
 use crate::error::DaError;
 use crate::settings::PAYLOAD_BYTES_LIMIT;
 
-/// A backend that publishes payloads and certifies them.
+/// A backend that publishes payloads and certifies them. Every one passes [`crate::conformance::run`].
 ///
 /// A payload that was certified comes back byte for byte until the certificate expires, or not at all. Dispersal is **not**
 /// idempotent: each call may make, and charge for, another certificate of the same payload; which one counts is decided by

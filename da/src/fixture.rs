@@ -21,6 +21,7 @@ use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Time
 use tributary_schemas::units::keccak256;
 
 use crate::check::{Finding, check_all};
+use crate::client::DaClient;
 use crate::committer::Committer;
 use crate::local::LocalDa;
 use crate::publisher::Publisher;
@@ -215,6 +216,11 @@ impl World {
     /// A publisher that sees the world through `store`.
     pub fn publisher_on(&self, store: Arc<dyn ObjectStore>, settings: Settings) -> Arc<Publisher> {
         let client = self.client_on(Arc::clone(&store));
+        self.publisher_with(store, client, settings)
+    }
+
+    /// A publisher that sees the world through `store` and publishes through `client`.
+    pub fn publisher_with(&self, store: Arc<dyn ObjectStore>, client: Arc<dyn DaClient>, settings: Settings) -> Arc<Publisher> {
         Publisher::new(store, Arc::clone(&self.journal), client, self.clock.clone() as Arc<dyn Clock>, settings)
     }
 

@@ -16,6 +16,7 @@ pub mod certificates;
 pub mod check;
 pub mod client;
 pub mod committer;
+pub mod conformance;
 pub mod eigenda;
 pub mod error;
 pub mod failover;

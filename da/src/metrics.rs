@@ -24,7 +24,7 @@ impl From<Partition> for PartitionLabel {
 /// The counters of one publisher. Clones share their values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Blobs whose certificate this publisher recorded.
+    /// Blobs whose certificate this publisher recorded. (Two that come to record one certificate count it both.)
     pub blobs: Counter,
     /// Payload bytes of these blobs.
     pub payload_bytes: Counter,

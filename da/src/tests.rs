@@ -1,6 +1,8 @@
 //! The promises of the stage, each as a test.
 #![allow(clippy::unwrap_used)]
 
+mod paid;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
