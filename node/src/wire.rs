@@ -10,7 +10,7 @@ use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tributary_da::local::LocalDa;
-use tributary_da::{Certificates, DaClient, Publisher};
+use tributary_da::{Certificates, Committer, DaClient, Publisher};
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{Alone, EventLog, folder};
 use tributary_graphql::Graphql;
@@ -53,6 +53,8 @@ pub struct Record {
     pub journal: Arc<Journal>,
     /// The local data availability.
     pub client: Arc<dyn DaClient>,
+    /// What commitments and proofs are made with.
+    pub committer: Arc<Committer>,
     /// The certificates.
     pub certificates: Arc<Certificates>,
     /// The tables.
@@ -98,7 +100,9 @@ impl Record {
         let directory = config.data.dir.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
-        let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
+        let committer = Committer::shipped();
+        let client = LocalDa::with_committer(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&committer));
+        let client: Arc<dyn DaClient> = Arc::new(client);
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let lake = Lake::open(Arc::clone(&store));
         let engine = Engine::new(
@@ -108,8 +112,8 @@ impl Record {
             Arc::clone(&clock),
             query_settings(config),
         );
-        let graphql = Graphql::new(Arc::clone(&engine), graphql_settings(config));
-        Ok(Self { directory, store, clock, journal, client, certificates, lake, engine, graphql })
+        let graphql = Graphql::new(Arc::clone(&engine), Arc::clone(&committer), graphql_settings(config));
+        Ok(Self { directory, store, clock, journal, client, committer, certificates, lake, engine, graphql })
     }
 
     /// The settlement job over this record.
