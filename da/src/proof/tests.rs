@@ -13,9 +13,9 @@ use tributary_journal::{Contents, DeploymentId, SealedBatch};
 use tributary_schemas::ids::{Offset, Partition, Seq, Timestamp};
 
 use super::*;
+use crate::blob;
 use crate::committer::Committer;
 use crate::local::LocalCertificate;
-use crate::{blob, committed};
 
 const PARTITION: u32 = 3;
 const FIRST_SEQ: u64 = 5;
@@ -344,7 +344,7 @@ fn a_header_planted_in_an_event_is_refused_wherever_it_says_that_it_is() {
     };
 
     // The blob does hold these symbols, and they are the header: only the place is wrong.
-    let held = [0, 1, 2, 3, 4, 5, 6, 7].map(|n| {
+    let held = [0usize, 1, 2, 3, 4, 5, 6, 7].map(|n| {
         let index = opening.symbol_indexes[n];
         SymbolOpening { symbol_index: index, symbol: opening.symbols[n], proof: opening.proofs[n] }.proven().unwrap()
     });
