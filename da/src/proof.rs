@@ -15,8 +15,6 @@ mod committed;
 mod hex;
 mod openings;
 mod places;
-#[cfg(test)]
-mod tests;
 
 use bytes::Bytes;
 use eigenda_client::{Claim, KzgError, Opening, PointError, Symbol};
@@ -372,3 +370,6 @@ impl SymbolOpening {
 fn same(what: &'static str, stated: u32, computed: u32) -> Result<(), ProofError> {
     if stated == computed { Ok(()) } else { Err(ProofError::Place { what, stated, computed }) }
 }
+
+#[cfg(test)]
+mod tests;
