@@ -5,6 +5,8 @@ use std::time::Duration;
 /// The largest payload that the shipped points commit to: (2^15 − 1) · 31 bytes, so that with its header symbol it fills 2^15
 /// symbols. One byte more would double the size that is paid for.
 pub const PAYLOAD_BYTES_LIMIT: usize = ((1 << 15) - 1) * 31;
+/// The largest payload that EigenDA takes: (2^19 − 1) · 31 bytes. Commitments to it need EigenDA's whole file of points.
+pub const PAYLOAD_BYTES_MAX: usize = eigenda_client::payload::PAYLOAD_BYTES_MAX;
 
 /// How blobs are bundled and published.
 #[derive(Clone, Debug, PartialEq, Eq)]
