@@ -105,3 +105,29 @@ impl DaError {
         Self::Retry { object: object.to_string(), source: source.into() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_code_is_listed_with_cause_and_cure() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md")).unwrap();
+        let section = docs.split("\n## ").find(|section| section.starts_with("Data availability\n")).unwrap();
+        let rows = section.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+        let listed: Vec<&str> = rows.map(|(code, _)| code).collect();
+        let at = Timestamp::from_micros(0).unwrap();
+        let all = [
+            DaError::retry("", ""),
+            DaError::down("", ""),
+            DaError::unknown("", ""),
+            DaError::Expired { object: String::new(), at },
+            DaError::reject("", ""),
+            DaError::corrupt("", ""),
+            DaError::Late { wanted: Cut::default(), certified: Cut::default() },
+            DaError::Journal(JournalError::Closed),
+        ];
+        assert_eq!(listed, all.iter().map(DaError::code).collect::<Vec<_>>());
+    }
+}
