@@ -30,8 +30,8 @@ pub trait DaClient: Send + Sync + 'static {
 
     /// Publishes a payload (never empty, at most [`Self::payload_bytes_max`] bytes) and returns its certificate.
     ///
-    /// [`DaError::Retry`]: may succeed later, and may have been published all the same; wait longer each time.
-    /// [`DaError::Down`]: use another backend for a while. [`DaError::OutcomeUnknown`]: it may be published and paid for.
+    /// [`DaError::Retry`]: may succeed later, and nothing is billed; wait longer each time. [`DaError::Down`]: use another backend
+    /// for a while. [`DaError::OutcomeUnknown`]: it may be published and paid for.
     /// [`DaError::Reject`]: never will be. [`DaError::Corrupt`]: what was certified is not what was sent.
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError>;
 

@@ -18,7 +18,7 @@ use crate::names;
 const SHIPPED_BYTES: &[u8] = include_bytes!("../srs/g1-32768.point");
 /// The symbols of the largest blob that the shipped points commit to: 1 MiB.
 pub const SHIPPED_SYMBOLS: u32 = 1 << 15;
-/// So many points are read at once. Reading takes 20 to 30 µs for each, and a small blob should not wait for those of a large one.
+/// So many points are read at once. Each costs a square root, and a small blob should not wait for the points of a large one.
 const STEPS: [u32; 5] = [1 << 10, 1 << 12, SHIPPED_SYMBOLS, 1 << 17, Domain::SYMBOLS_MAX];
 /// How many commitments are remembered.
 const REMEMBERED_MAX: usize = 256;
@@ -44,8 +44,8 @@ impl BlobCommitment {
 
 /// Computes commitments away from the threads that serve, and remembers the last ones by the hash of the payload.
 ///
-/// For a blob of 1 MiB a commitment takes some tenths of a second of one core, and some 4 MiB of memory. Its callers bound how
-/// many are under way.
+/// A commitment takes a transform and a multi-scalar multiplication of the size of the blob, and about four times its memory. Its
+/// callers bound how many are under way.
 pub struct Committer {
     /// For blobs that the shipped points do not reach.
     larger: Option<Points>,

@@ -78,7 +78,7 @@ impl EigenDa {
     fn put_failed(&self, content_hash: Hash, error: ProxyError) -> DaError {
         let object = format!("payload {content_hash}");
         match &error {
-            ProxyError::NotSent { .. } => DaError::down(object, error),
+            ProxyError::NotSent { .. } => DaError::Down { object, billed: false, source: error.into() },
             ProxyError::Busy { .. } => DaError::retry(object, error),
             ProxyError::FailOver { .. } | ProxyError::Failed { .. } => {
                 self.metrics.possibly_paid.inc();

@@ -16,11 +16,13 @@ pub enum DaError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The backend does not work for now, after tries of its own, or cannot be reached. Use another for a while, or come back
-    /// later; each try may be billed.
+    /// later.
     #[error("{object}: the backend does not work for now: {source}")]
     Down {
         /// What was to be published.
         object: String,
+        /// Whether this try may be billed; if not, certainly nothing was sent.
+        billed: bool,
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -93,8 +95,9 @@ impl DaError {
         Self::Reject { object: object.to_string(), what: what.into() }
     }
 
+    /// Down after something was sent, which may be billed.
     pub(crate) fn down(object: impl ToString, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Self::Down { object: object.to_string(), source: source.into() }
+        Self::Down { object: object.to_string(), billed: true, source: source.into() }
     }
 
     pub(crate) fn unknown(object: impl ToString, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -45,8 +45,17 @@ pub struct Outbox {
     publisher: PublisherId,
     metrics: BackendMetrics,
     patience: Patience,
-    /// The next attempt at payloads that this process could not publish, so that a long row of failures is read once.
-    next: Mutex<BTreeMap<Hash, u32>>,
+    /// What this process knows of payloads that it could not publish, so that a long row of failures is read and written once.
+    known: Mutex<BTreeMap<Hash, Known>>,
+}
+
+/// What is known of the attempts at a payload.
+#[derive(Clone, Copy)]
+enum Known {
+    /// This one is ours and noted, and certainly nothing was sent under it.
+    Unsent(Attempt),
+    /// All before this number are over.
+    Next(u32),
 }
 
 /// What earlier attempts left.
@@ -55,6 +64,14 @@ struct Past {
     next: u32,
     /// Certificates that arrived.
     certificates: Vec<Certificate>,
+}
+
+/// Where a dispersal begins.
+enum Begun {
+    /// With a certificate of an earlier attempt: there is nothing to do.
+    Found(Certificate),
+    /// With an attempt that is noted.
+    Noted(Attempt),
 }
 
 impl Outbox {
@@ -67,12 +84,11 @@ impl Outbox {
         metrics: BackendMetrics,
     ) -> Self {
         let patience = Patience::new(&Settings { attempts_max: ASKED_MAX, ..Settings::default() }, Metrics::default());
-        Self { behind, store, clock, publisher, metrics, patience, next: Mutex::default() }
+        Self { behind, store, clock, publisher, metrics, patience, known: Mutex::default() }
     }
 
-    /// What came of the attempts so far. Those of which nobody knows are marked so.
-    async fn past(&self, payload_hash: Hash, payload: &Bytes) -> Result<Past, DaError> {
-        let number = self.next.lock().get(&payload_hash).copied().unwrap_or(1);
+    /// What came of the attempts from this number on. Those of which nobody knows are marked so.
+    async fn past(&self, number: u32, payload_hash: Hash, payload: &Bytes) -> Result<Past, DaError> {
         let (mut attempt, mut certificates) = (Attempt { payload_hash, number }, Vec::new());
         while self.entry(&attempt, State::Sent).await?.is_some() {
             let certified = self.entry(&attempt, State::Certified).await?;
@@ -145,13 +161,30 @@ impl Outbox {
         }
     }
 
-    fn remember(&self, attempt: Attempt, is_certified: bool) {
-        let mut next = self.next.lock();
-        if is_certified {
-            next.remove(&attempt.payload_hash);
-        } else if next.len() < REMEMBERED_MAX || next.contains_key(&attempt.payload_hash) {
-            next.insert(attempt.payload_hash, attempt.number + 1);
+    /// Remembers what is known now. Whatever finds no room is read from the store again.
+    fn remember(&self, payload_hash: Hash, now_known: Known) {
+        let mut known = self.known.lock();
+        known.remove(&payload_hash);
+        if known.len() < REMEMBERED_MAX {
+            known.insert(payload_hash, now_known);
         }
+    }
+
+    /// A certificate of an earlier attempt, or the attempt to make now, which is noted.
+    async fn begin(&self, payload: &Bytes) -> Result<Begun, DaError> {
+        let payload_hash = keccak256(payload);
+        let known = self.known.lock().get(&payload_hash).copied();
+        let number = match known {
+            Some(Known::Unsent(attempt)) => return Ok(Begun::Noted(attempt)),
+            Some(Known::Next(number)) => number,
+            None => 1,
+        };
+        let past = self.past(number, payload_hash, payload).await?;
+        if let Some(certificate) = self.usable(past.certificates).await? {
+            self.metrics.certificates_found.inc();
+            return Ok(Begun::Found(certificate));
+        }
+        self.open(past.next, payload_hash, payload).await.map(Begun::Noted)
     }
 
     fn entry_of(&self, attempt: Attempt, state: State, payload: &Bytes, what: Option<String>) -> Entry {
@@ -185,19 +218,24 @@ impl DaClient for Outbox {
     }
 
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
-        let payload_hash = keccak256(&payload);
-        let past = self.past(payload_hash, &payload).await?;
-        if let Some(certificate) = self.usable(past.certificates).await? {
-            self.metrics.certificates_found.inc();
-            return Ok(certificate);
-        }
-        let attempt = self.open(past.next, payload_hash, &payload).await?;
+        let attempt = match self.begin(&payload).await? {
+            Begun::Found(certificate) => return Ok(certificate),
+            Begun::Noted(attempt) => attempt,
+        };
+        // From here on, and should this be cut off, nobody knows what is sent.
+        self.known.lock().remove(&attempt.payload_hash);
         fail::fail_point!("da_sent_noted");
         let answer = self.behind.disperse(payload.clone()).await;
         fail::fail_point!("da_answered");
+        if let Err(DaError::Retry { .. } | DaError::Down { billed: false, .. }) = answer {
+            self.remember(attempt.payload_hash, Known::Unsent(attempt));
+            return answer;
+        }
         self.close(attempt, &payload, &answer).await;
         fail::fail_point!("da_answer_noted");
-        self.remember(attempt, answer.is_ok());
+        if answer.is_err() {
+            self.remember(attempt.payload_hash, Known::Next(attempt.number + 1));
+        }
         answer
     }
 

@@ -91,12 +91,25 @@ async fn an_unknown_outcome_and_a_failure_are_noted_as_such_and_the_next_attempt
     }
     // Another process reads the whole past, this one remembers it.
     scene.outbox(2).disperse(payload()).await.unwrap();
-    let ends = [State::Unknown, State::Unknown, State::Failed, State::Failed, State::Certified];
+    // Nothing was sent to the busy backend, so the third attempt was still to be made.
+    let ends = [State::Unknown, State::Unknown, State::Failed, State::Certified];
     let expected: Vec<_> = (1..).zip(ends).flat_map(|(number, end)| [(number, State::Sent), (number, end)]).collect();
     assert_eq!(scene.noted().await, expected);
     assert_eq!(scene.counts(), (0, 0, 0), "what the backend says is unknown, the backend counts");
     assert!(outbox.disperse(payload()).await.is_ok());
     assert_eq!(scene.paid.dispersals(), 5);
+}
+
+#[tokio::test]
+async fn while_nothing_is_sent_there_is_one_note_however_often_it_is_tried() {
+    let scene = Scene::new(|call| if matches!(call, Call::Disperse(0..20)) { DaFault::Busy } else { DaFault::None }).await;
+    let outbox = scene.outbox(1);
+    for _ in 0..20 {
+        assert!(matches!(outbox.disperse(payload()).await, Err(DaError::Retry { .. })));
+    }
+    assert_eq!(scene.noted().await, [(1, State::Sent)]);
+    outbox.disperse(payload()).await.unwrap();
+    assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Certified)]);
 }
 
 #[tokio::test]
