@@ -47,6 +47,17 @@ pub enum LogError {
         /// What the log held at that moment.
         bounds: Bounds,
     },
+    /// Stop: the log has no record at this offset, but goes on behind it. Transactions of other writers leave such holes, and so does
+    /// compaction.
+    #[error("partition {partition} of the event log has no record at offset {offset}, but goes on at {next}")]
+    Missing {
+        /// The partition that was read.
+        partition: Partition,
+        /// Where a record is missing.
+        offset: Offset,
+        /// The first offset behind the hole.
+        next: Offset,
+    },
     /// Compare the log with what was read before, then go on: something happened to it, and what follows may not follow.
     #[error("reading partition {partition} of the event log was interrupted: what follows may be another log")]
     Interrupted {
@@ -66,8 +77,16 @@ pub enum LogError {
 
 impl LogError {
     /// Every code, listed in docs/errors.md.
-    pub const CODES: &[&str] =
-        &["log_not_available", "log_refused", "log_in_use", "log_out_of_range", "log_interrupted", "log_damaged", "log_closed"];
+    pub const CODES: &[&str] = &[
+        "log_not_available",
+        "log_refused",
+        "log_in_use",
+        "log_out_of_range",
+        "log_record_missing",
+        "log_interrupted",
+        "log_damaged",
+        "log_closed",
+    ];
 
     /// The stable code.
     pub fn code(&self) -> &'static str {
@@ -76,6 +95,7 @@ impl LogError {
             Self::Reject { .. } | Self::Exists { .. } => "log_refused",
             Self::InUse { .. } => "log_in_use",
             Self::OutOfRange { .. } => "log_out_of_range",
+            Self::Missing { .. } => "log_record_missing",
             Self::Interrupted { .. } => "log_interrupted",
             Self::Corrupt { .. } => "log_damaged",
             Self::Closed => "log_closed",

@@ -89,6 +89,17 @@ impl JournalError {
             LogError::Reject { .. } | LogError::Exists { .. } | LogError::InUse { .. } => {
                 Self::Refused(format!("{place}: {error}"))
             }
+            LogError::Missing { offset, next, .. } if next == offset.next() => Self::corrupt(
+                format!("partition {partition} of the log, offset {offset}"),
+                "no record is there, but the log goes on",
+            ),
+            LogError::Missing { offset, next, .. } => {
+                let last = next.get() - 1;
+                Self::corrupt(
+                    format!("partition {partition} of the log, offsets {offset} to {last}"),
+                    "no record is there, but the log goes on",
+                )
+            }
             LogError::OutOfRange { .. } | LogError::Corrupt { .. } => Self::corrupt(place, error),
         }
     }

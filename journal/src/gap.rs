@@ -5,7 +5,7 @@
 
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tributary_eventlog::{Bounds, EventLog};
+use tributary_eventlog::{Bounds, EventLog, LogError};
 use tributary_schemas::ids::{Clock, Offset, Partition, Seq, Timestamp};
 use tributary_schemas::units::Hash;
 
@@ -86,9 +86,15 @@ pub async fn accept(
     let found = match (gaps::check(log, partition, head.as_ref()).await, from) {
         (Err(JournalError::Corrupt { reason, .. }), _) => reason,
         (Err(error), _) => return Err(error),
-        (Ok(()), Some(from)) if from == ends.next() => unsealable(log, partition, ends).await?,
+        (Ok(()), Some(from)) if from > ends => {
+            let (reason, next) = unsealable(log, partition, ends).await?;
+            if from != next {
+                return Err(JournalError::Refused(format!("{reason}; it is gone over by naming offset {next}, and no other")));
+            }
+            reason
+        }
         (Ok(()), _) => {
-            let hint = format!("a record at offset {ends} that cannot be sealed is gone over by naming offset {}", ends.next());
+            let hint = format!("a record at offset {ends} that cannot be sealed is gone over by naming the offset behind it");
             return Err(JournalError::Refused(format!("log and journal of partition {partition} fit together: no gap; {hint}")));
         }
     };
@@ -112,16 +118,17 @@ pub async fn accept(
 /// What an operator does about a partition that stands still because of this error.
 pub(crate) fn cure(partition: Partition, error: &JournalError) -> String {
     const WHERE: &str = "docs/kafka.md, \"When a partition stands still\"";
-    let of_log = format!("partition {partition} of the log, offset ");
+    let of_log = format!("partition {partition} of the log, offset");
     match error {
         JournalError::Corrupt { object, .. } if *object == format!("partition {partition}") => format!(
             "look for what is missing first ({WHERE}); to go on without it: `tributary journal accept-gap --partition \
              {partition} --reason \"…\"`, with the --config or --data-dir of this process"
         ),
         JournalError::Corrupt { object, .. } if object.starts_with(&of_log) => {
-            let next = object[of_log.len()..].parse::<u64>().map_or_else(|_| "…".to_owned(), |at| (at + 1).to_string());
+            let last = object.rsplit(' ').next().and_then(|last| last.parse::<u64>().ok());
+            let next = last.map_or_else(|| "…".to_owned(), |last| (last + 1).to_string());
             format!(
-                "keep others from writing into the log ({WHERE}); to go over this one record: `tributary journal accept-gap \
+                "keep others from writing into the log ({WHERE}); to go over what cannot be sealed: `tributary journal accept-gap \
                  --partition {partition} --from {next} --reason \"…\"`, with the --config or --data-dir of this process"
             )
         }
@@ -194,14 +201,20 @@ async fn hash_before(log: &dyn EventLog, partition: Partition, offset: Offset, b
     Ok(gaps::record_at(log, partition, last).await?.map_or(Hash::ZERO, |record| record.hash()))
 }
 
-/// Why the record at the offset cannot be sealed.
+/// Why the record at the offset cannot be sealed, and what comes behind it.
 ///
 /// # Errors
 /// `Refused` if it can.
-async fn unsealable(log: &dyn EventLog, partition: Partition, offset: Offset) -> Result<String, JournalError> {
-    let records = log.read(partition, offset, 1).await.map_err(|error| JournalError::log(partition, error))?;
-    match examine(partition, offset, records) {
-        Err(JournalError::Corrupt { object, reason }) => Ok(format!("{object}: {reason}")),
+async fn unsealable(log: &dyn EventLog, partition: Partition, offset: Offset) -> Result<(String, Offset), JournalError> {
+    let (examined, next) = match log.read(partition, offset, 1).await {
+        Err(LogError::Missing { next, .. }) => {
+            (Err(JournalError::log(partition, LogError::Missing { partition, offset, next })), next)
+        }
+        Err(error) => return Err(JournalError::log(partition, error)),
+        Ok(records) => (examine(partition, offset, records), offset.next()),
+    };
+    match examined {
+        Err(JournalError::Corrupt { object, reason }) => Ok((format!("{object}: {reason}"), next)),
         Err(error) => Err(error),
         Ok(_) => {
             let reason = format!("the record at offset {offset} of partition {partition} can be sealed: no gap");
@@ -257,6 +270,8 @@ mod tests {
         assert!(gap.contains("accept-gap --partition 3 --reason") && gap.contains("docs/kafka.md"), "{gap}");
         let record = corrupt("partition 3 of the log, offset 41");
         assert!(record.contains("accept-gap --partition 3 --from 42 --reason") && record.contains("docs/kafka.md"), "{record}");
+        let hole = corrupt("partition 3 of the log, offsets 41 to 43");
+        assert!(hole.contains("accept-gap --partition 3 --from 44 --reason"), "{hole}");
         // A decision does not mend an object.
         let object = corrupt("journal/p-00003/00000000000000000007.batch");
         assert!(object.contains("tributary verify") && !object.contains("accept-gap"), "{object}");

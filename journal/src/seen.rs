@@ -88,7 +88,7 @@ impl SeenIndex {
                 DB::destroy(&Options::default(), directory).map_err(unusable)?;
                 open_db(directory, &horizons).map_err(unusable)?
             }
-            Err(error) if error.to_string().contains("lock") => {
+            Err(error) if is_locked(&error) => {
                 let reason = format!("another process uses the seen-index in {}: {error}", directory.display());
                 return Err(JournalError::Refused(reason));
             }
@@ -256,6 +256,12 @@ fn options(horizons: Horizons) -> Options {
 /// A damaged file, or one that is missing among the others.
 fn is_damage(error: &rocksdb::Error) -> bool {
     error.kind() == ErrorKind::Corruption || error.to_string().contains("No such file or directory")
+}
+
+/// Another handle has it open, of another process or of this one. The folder's own name is no part of what is looked for.
+fn is_locked(error: &rocksdb::Error) -> bool {
+    let text = error.to_string();
+    text.contains("While lock file") || text.contains("lock hold by current process")
 }
 
 fn failure(partition: Partition, error: rocksdb::Error) -> JournalError {

@@ -223,7 +223,8 @@ impl Staged {
                 Err(e) if e.kind() == ErrorKind::NotFound => {
                     folder::create(&staging).map_err(|e| failure("create", &staging, e))?;
                 }
-                Err(e) => return Err(failure("create", &path, e)),
+                // Named by its folder: the same trouble is told in the same words.
+                Err(e) => return Err(failure("create a file in", &staging, e)),
             }
         }
         Err(failure("create a file in", &staging, ErrorKind::AlreadyExists.into()))
@@ -231,7 +232,10 @@ impl Staged {
 
     fn write(&mut self, payload: &PutPayload) -> Result<()> {
         let mut file = &*self.file;
-        payload.iter().try_for_each(|part| file.write_all(part)).map_err(|e| failure("write", &self.path, e))
+        payload
+            .iter()
+            .try_for_each(|part| file.write_all(part))
+            .map_err(|e| failure("write a file in", &self.folders.root().join(STAGING), e))
     }
 
     /// Makes the content durable and gives it its name.

@@ -11,9 +11,9 @@ use crate::server;
 use crate::stages::Stages;
 
 /// How long requests may take to end after a signal.
-const DRAIN: Duration = Duration::from_secs(7);
-/// How long the stages may take to end after a signal.
-const END_MAX: Duration = Duration::from_secs(8);
+const DRAIN: Duration = Duration::from_secs(5);
+/// How long the stages may take to end after a signal. The clients of brokers that hang take two more seconds.
+const END_MAX: Duration = Duration::from_secs(6);
 
 /// Serves beside the stages until told to end.
 pub async fn serve(mut stages: Stages, listener: TcpListener, router: Router, shutdown: &CancellationToken) -> Outcome {

@@ -99,4 +99,9 @@ impl Listener for Context {
     fn told(&self) -> &Told {
         &self.told
     }
+
+    fn strayed(&self, partition: i32, offset: i64) {
+        tracing::warn!(partition, offset, "a record came past its reader: log and journal are compared again");
+        self.disturbances.note();
+    }
 }

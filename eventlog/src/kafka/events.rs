@@ -8,6 +8,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 
 use super::appender::tell;
@@ -35,6 +36,9 @@ impl Told {
 pub(super) trait Listener: ConsumerContext {
     /// The count.
     fn told(&self) -> &Told;
+
+    /// Hears of a record that came to no partition's queue, where nobody reads it.
+    fn strayed(&self, partition: i32, offset: i64);
 }
 
 /// Has every event that is queued served before it returns. One call of the client library serves one event, and answers "nothing"
@@ -42,9 +46,12 @@ pub(super) trait Listener: ConsumerContext {
 pub(super) fn serve_all<C: Listener>(consumer: &BaseConsumer<C>) {
     loop {
         let before = consumer.context().told().count();
-        // Errors among the events went to the listener.
-        if consumer.poll(Duration::ZERO).is_none() && consumer.context().told().count() == before {
-            return;
+        match consumer.poll(Duration::ZERO) {
+            Some(Ok(record)) => consumer.context().strayed(record.partition(), record.offset()),
+            // Errors among the events went to the listener.
+            Some(Err(_)) => {}
+            None if consumer.context().told().count() == before => return,
+            None => {}
         }
     }
 }
@@ -79,6 +86,9 @@ impl Listener for Way {
     fn told(&self) -> &Told {
         &self.told
     }
+
+    /// It reads nothing.
+    fn strayed(&self, _partition: i32, _offset: i64) {}
 }
 
 /// Asks a broker what the cluster and the topic are like. Waits for the answer: not for threads that serve others.

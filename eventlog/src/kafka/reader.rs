@@ -31,6 +31,10 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// Between two attempts to come to an offset: half of this to the whole.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// So often a read begins anew at an offset and meets a later record, before it says that there is none: the first time what it meets may
+/// have been fetched before.
+const HOLES_SURE: u32 = 3;
+
 /// Reads partitions.
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -94,17 +98,11 @@ impl Reader {
         let context = Context::new(&settings.topic, Arc::clone(&disturbances));
         let consumer: Result<BaseConsumer<Context>, KafkaError> = config.create_with_context(context);
         let consumer = Arc::new(consumer.map_err(|error| Fault::of(&error, &settings))?);
-        let mut windows = Vec::new();
-        for partition in partitions.partitions() {
-            // Taken before anything is assigned, the queue stays the partition's for good.
-            let queue = consumer.split_partition_queue(&settings.topic, number(partition));
-            let no_queue =
-                || Fault::new(FaultKind::TopicRefused, format!("`kafka.topic`: no topic is named {:?}", settings.topic));
-            let mut queue = queue.ok_or_else(no_queue)?;
-            let filled = Arc::clone(disturbances.changed(partition));
-            queue.set_nonempty_callback(move || filled.notify_waiters());
-            windows.push(Mutex::new(Window::new(queue)));
+        let is_no_name = settings.topic.is_empty() || settings.topic.contains('\0');
+        if is_no_name {
+            return Err(Fault::new(FaultKind::TopicRefused, format!("`kafka.topic`: no topic is named {:?}", settings.topic)));
         }
+        let windows = partitions.partitions().map(|_| Mutex::default()).collect();
         let is_closed = AtomicBool::new(false);
         let shared =
             Arc::new(Shared { consumer, watermarks, windows, disturbances, serving: Mutex::new(()), is_closed, settings });
@@ -137,38 +135,50 @@ impl Reader {
 
     /// Records from an offset on; empty at the end.
     pub(super) async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
-        let deadline = Instant::now() + self.shared.settings.answer_timeout;
+        let answer_timeout = self.shared.settings.answer_timeout;
+        let deadline = Instant::now() + answer_timeout;
+        // Until when nothing is asked anew.
+        let mut patience = deadline - answer_timeout / 2;
+        // Where the brokers said that the log ends before it was fetched from here, and how often it then went on behind this offset.
+        let (mut goes_up_to, mut holes) = (None, 0);
         loop {
             let changed = self.shared.disturbances.changed(partition).notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            match self.shared.take(partition, signed(from), max_bytes)? {
+            let taken = self.shared.take(partition, signed(from), max_bytes)?;
+            match taken {
                 Taken::Records(records) => return Ok(records),
                 Taken::End => return Ok(Vec::new()),
-                Taken::NotYet => {}
-                Taken::Elsewhere => {
-                    let bounds = self.bounds(partition).await?;
-                    if from < bounds.earliest || from > bounds.next {
-                        return Err(LogError::OutOfRange { partition, offset: from, bounds });
+                Taken::NotYet => {
+                    if tokio::time::timeout_at(patience, changed).await.is_ok() {
+                        continue;
                     }
-                    let hole = self.shared.begin(partition, signed(from))?.filter(|(at, _)| *at == signed(from));
-                    if from == bounds.next {
-                        return Ok(Vec::new());
+                    if Instant::now() >= deadline {
+                        return Err(self.shared.gave_nothing(partition, from, goes_up_to));
                     }
-                    match hole {
-                        None => {}
-                        Some(_) if Instant::now() < deadline => tokio::time::sleep(self.shared.pause(PAUSE)).await,
-                        Some((_, found)) => {
-                            let reason = format!("partition {partition} has no record at offset {from}, but one at {found}");
-                            return Err(LogError::Corrupt { reason });
-                        }
+                    patience = deadline;
+                    // It may have come to an end behind a hole before the brokers said how far the log goes.
+                    if goes_up_to.is_some() || !self.shared.is_at_end(partition, signed(from)) {
+                        continue;
                     }
-                    continue;
                 }
+                Taken::Elsewhere => {}
             }
-            if tokio::time::timeout_at(deadline, changed).await.is_err() {
-                let reason = format!("the brokers gave nothing of partition {partition} from offset {from} on in time");
-                return Err(LogError::Retry { reason });
+            let bounds = self.bounds(partition).await?;
+            if from < bounds.earliest || from > bounds.next {
+                return Err(LogError::OutOfRange { partition, offset: from, bounds });
+            }
+            let hole = self.shared.begin(partition, signed(from))?.filter(|(at, _)| *at == signed(from));
+            if from == bounds.next {
+                return Ok(Vec::new());
+            }
+            goes_up_to = Some(bounds.next);
+            if let Some((_, found)) = hole {
+                holes += 1;
+                if holes == HOLES_SURE {
+                    return Err(missing(partition, from, found));
+                }
+                tokio::time::sleep(self.shared.pause(PAUSE)).await;
             }
         }
     }
@@ -283,6 +293,12 @@ impl Shared {
         self.windows[partition.index()].lock().at() == Some(offset)
     }
 
+    /// Whether all that is fetched has been taken, and the brokers had nothing more when it was fetched.
+    fn is_at_end(&self, partition: Partition, offset: i64) -> bool {
+        let window = self.windows[partition.index()].lock();
+        window.at() == Some(offset) && window.end == Some(offset)
+    }
+
     fn check_open(&self) -> Result<(), LogError> {
         if self.is_closed.load(Ordering::Acquire) { Err(LogError::Closed) } else { Ok(()) }
     }
@@ -297,6 +313,14 @@ impl Shared {
             self.consumer.incremental_unassign(&list).map_err(failed)?;
             window.is_assigned = false;
         }
+        // The queue of before may belong to a partition that the client library has dropped since, as it does while a topic is away and
+        // nobody reads it.
+        window.turn_away();
+        let queue = self.consumer.split_partition_queue(&self.settings.topic, number(partition));
+        let mut queue = queue.ok_or_else(|| LogError::Retry { reason: format!("partition {partition} has no queue") })?;
+        let filled = Arc::clone(self.disturbances.changed(partition));
+        queue.set_nonempty_callback(move || filled.notify_waiters());
+        window.turn_to(queue);
         self.consumer.incremental_assign(&list).map_err(failed)?;
         window.is_assigned = true;
         (window.position, window.ahead, window.end) = (Some(from), None, None);
@@ -306,6 +330,21 @@ impl Shared {
             window.disturbances = Some(disturbances);
         }
         Ok(hole)
+    }
+
+    /// Why a read got nothing in time. The next one begins to fetch anew.
+    fn gave_nothing(&self, partition: Partition, from: Offset, goes_up_to: Option<Offset>) -> LogError {
+        let mut window = self.windows[partition.index()].lock();
+        let (at, end) = (window.at(), window.end);
+        window.position = None;
+        match goes_up_to {
+            // What was fetched after the brokers had said so came to the end without a record.
+            Some(next) if next > from && at == Some(signed(from)) && end == at => missing(partition, from, signed(next)),
+            _ => {
+                let reason = format!("the brokers gave nothing of partition {partition} from offset {from} on in time");
+                LogError::Retry { reason }
+            }
+        }
     }
 
     /// Gives up what is fetched of the partition, and fetches no more.
@@ -345,6 +384,11 @@ impl Shared {
             std::thread::sleep(SERVE_EVERY);
         }
     }
+}
+
+fn missing(partition: Partition, offset: Offset, next: i64) -> LogError {
+    let next = u64::try_from(next).ok().and_then(Offset::new).filter(|next| *next > offset).unwrap_or_else(|| offset.next());
+    LogError::Missing { partition, offset, next }
 }
 
 #[cfg(test)]

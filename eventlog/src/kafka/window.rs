@@ -11,8 +11,10 @@ use super::disturbances::Context;
 use crate::record::LoggedRecord;
 
 /// What is fetched of a partition.
+#[derive(Default)]
 pub(super) struct Window {
-    queue: PartitionQueue<Context>,
+    /// Where the client library puts what it fetches.
+    queue: Option<PartitionQueue<Context>>,
     /// The offset of the record that comes next; `None` while nothing is fetched.
     pub(super) position: Option<i64>,
     /// That record, if it was taken from the queue already.
@@ -27,8 +29,15 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) fn new(queue: PartitionQueue<Context>) -> Self {
-        Self { queue, position: None, ahead: None, end: None, hole: None, disturbances: None, is_assigned: false }
+    /// Takes what is fetched from nowhere until it has another queue. Dropping a queue takes its callback off, even if another handle to
+    /// it has one: so this comes first.
+    pub(super) fn turn_away(&mut self) {
+        self.queue = None;
+    }
+
+    /// Takes what is fetched from this queue.
+    pub(super) fn turn_to(&mut self, queue: PartitionQueue<Context>) {
+        self.queue = Some(queue);
     }
 
     /// The next record, if it is fetched already.
@@ -37,7 +46,7 @@ impl Window {
             return Some(ahead);
         }
         while let Some(at) = self.position {
-            let message = match self.queue.poll(Duration::ZERO) {
+            let message = match self.queue.as_ref()?.poll(Duration::ZERO) {
                 None => return None,
                 Some(Ok(message)) => message,
                 Some(Err(KafkaError::PartitionEOF(_))) => {
@@ -73,7 +82,7 @@ impl Window {
         (self.position, self.ahead, self.end, self.hole, self.disturbances) = (None, None, None, None, None);
         self.is_assigned = false;
         // What was fetched and not dropped by the client library itself.
-        while self.queue.poll(Duration::ZERO).is_some() {}
+        while self.queue.as_ref().is_some_and(|queue| queue.poll(Duration::ZERO).is_some()) {}
     }
 
     /// Puts the record back that was given last.

@@ -60,6 +60,7 @@ pub(crate) async fn record_at(
 ) -> Result<Option<LoggedRecord>, JournalError> {
     match log.read(partition, offset, 1).await {
         Ok(records) => Ok(records.into_iter().next().filter(|record| record.offset == offset)),
+        Err(LogError::Missing { .. }) => Ok(None),
         Err(error @ LogError::OutOfRange { .. }) => {
             Err(JournalError::retry(format!("event log of partition {partition}"), error))
         }

@@ -191,9 +191,18 @@ impl Lane {
     async fn fill(&mut self) -> Result<(), JournalError> {
         self.work();
         // Each round takes at least one record or fills the candidate, whose records are limited.
-        while let Some(work) = self.work.take_if(|work| !work.candidate.is_full()) {
+        while let Some(mut work) = self.work.take_if(|work| !work.candidate.is_full()) {
             self.is_out = true;
-            let records = if work.pending.is_empty() { self.read(work.candidate.next_offset()).await? } else { Vec::new() };
+            let read = if work.pending.is_empty() { self.read(work.candidate.next_offset()).await } else { Ok(Vec::new()) };
+            let records = match read {
+                // What was taken before it is sealed first.
+                Err(error) if error.is_corrupt() && work.candidate.since().is_some() => {
+                    work.candidate.close();
+                    (self.work, self.is_out) = (Some(work), false);
+                    return Ok(());
+                }
+                read => read?,
+            };
             if records.is_empty() && work.pending.is_empty() {
                 (self.work, self.is_out) = (self.ready.is_some().then_some(work), false);
                 return Ok(());

@@ -78,8 +78,9 @@ section! {
         bootstrap: String = String::new(),
         /// The topic of the events.
         topic: String = "tributary-events".to_owned(),
-        /// The consumer group over which sealers share the partitions.
-        group: String = "tributary-seal".to_owned(),
+        /// The consumer group over which sealers share the partitions. Empty: `tributary-seal-` and the deployment's id, so that two
+        /// deployments never share them.
+        group: String = String::new(),
         /// How batches of records are compressed: `lz4`, `zstd` or `none`.
         compression: String = "lz4".to_owned(),
         /// Copies of each partition of a new topic.

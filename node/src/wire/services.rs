@@ -186,8 +186,8 @@ pub struct Seal {
 }
 
 impl Seal {
-    /// Takes the data directory for the seen-index, opens the journal and joins both to the log. A store that does not answer is
-    /// waited for; nothing is asked of the brokers yet.
+    /// Takes the data directory for the seen-index, opens the journal and joins both to the log. A store that holds the deployment
+    /// and then does not answer is waited for; nothing is asked of the brokers yet.
     pub async fn new(config: &Config) -> Result<Self, Failure> {
         let genesis = existing_genesis(config).await?;
         let settings = required_settings(config)?;
@@ -207,7 +207,11 @@ impl Seal {
         };
         let log = connect(config, genesis.partitions)?;
         let sealer = sealer(config, Arc::clone(&journal), Arc::clone(&log) as Arc<dyn EventLog>, clock)?;
-        let (group, session) = (config.kafka.group.clone(), Duration::from_millis(config.kafka.session_timeout_ms));
+        let group = match config.kafka.group.as_str() {
+            "" => format!("tributary-seal-{}", genesis.deployment),
+            named => named.to_owned(),
+        };
+        let session = Duration::from_millis(config.kafka.session_timeout_ms);
         let failing = Failing::default();
         Ok(Self { log, journal, sealer, failing, jitter, settings, group, session, _lock: lock })
     }

@@ -7,6 +7,7 @@ use rdkafka::admin::{AdminOptions, AlterConfig, ConfigResource, ConfigSource, Re
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{ASK_TIMEOUT, Cluster, client};
@@ -73,6 +74,22 @@ impl Cluster {
             patience.pause(|| format!("{topic} is still there")).await?;
         }
         Ok(())
+    }
+
+    /// Writes a record in a transaction of its own, which leaves a mark behind the record.
+    pub async fn transaction(&self, topic: &str, partition: i32, value: &[u8]) -> Outcome {
+        let mut config = client(self.bootstrap());
+        let producer: BaseProducer = config.set("transactional.id", "tributary-tests-intruder").create()?;
+        let (topic, value) = (topic.to_owned(), value.to_vec());
+        let write = move || {
+            producer.init_transactions(DONE_WITHIN)?;
+            producer.begin_transaction()?;
+            let record = BaseRecord::<(), [u8]>::to(&topic).partition(partition).payload(&value);
+            producer.send(record).map_err(|(error, _)| error)?;
+            // Sends what is queued first.
+            producer.commit_transaction(DONE_WITHIN)
+        };
+        Ok(tokio::task::spawn_blocking(write).await??)
     }
 
     /// Deletes the records of a partition before an offset.

@@ -1,7 +1,9 @@
 //! Every way in which a log can stop fitting the journal, made real on a broker: the partition stops and says why, the others
 //! go on, an operator accepts the gap, and it goes on with what the log holds. What was lost is exactly what the log lost.
 
+mod away;
 mod backlog;
+mod holes;
 mod scene;
 
 use scene::{DAMAGED, OTHER, Scene, WITHIN};

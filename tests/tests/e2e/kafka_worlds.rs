@@ -82,8 +82,9 @@ async fn an_edge_world_through_kafka_settles_as_the_oracle() -> Outcome {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_flywheel_through_kafka_settles_as_the_oracle() -> Outcome {
+    let mut flywheel = worlds::flywheel()?;
     if !long() {
-        return Ok(());
+        flywheel.epochs.truncate(1);
     }
-    settles_as_the_oracle(worlds::flywheel()?).await
+    settles_as_the_oracle(flywheel).await
 }

@@ -83,6 +83,69 @@ async fn a_log_that_forgets_the_record_it_is_known_by_while_it_is_compared_is_as
     assert!(error.is_retry(), "{error}");
 }
 
+#[tokio::test]
+async fn a_hole_in_the_log_stops_the_partition_behind_what_lies_before_it_and_is_gone_over_by_name() {
+    let (folder, _store, log, _process) = alone(settings()).await;
+    put(&log, &["a", "b", "of a marker", "c"]).await;
+    let holey = Arc::new(Holey { log: log.clone(), hole: 2 });
+    let (store, clock) = (Arc::new(InMemory::new()), HandClock::new());
+    let born_with = Some(holey.partition_count());
+    let journal = Journal::open_with(store, born_with, clock.clone(), settings()).await.unwrap();
+    let seen = SeenIndex::open(&folder.path().join("other")).unwrap();
+    let sealer = Sealer::new(journal.clone(), holey.clone(), seen, clock.clone(), settings());
+    let error = sealer.seal_available().await.unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains("offset 2: no record is there"), "{error}");
+    assert!(gap::cure(partition(P0), &error).contains("--from 3"), "{error}");
+    assert_eq!(journal.head(partition(P0)).unwrap().next_offset.get(), 2, "what lies before it is sealed");
+    let accept = |from| gap::accept(&journal, &*holey, &*clock, (partition(P0), Offset::new(from)), "somebody's transaction");
+    let refused = accept(4).await.unwrap_err().to_string();
+    assert!(refused.contains("naming offset 3"), "{refused}");
+    assert_eq!(accept(3).await.unwrap().next_offset, 3);
+    sealer.seal_available().await.unwrap();
+    let head = journal.head(partition(P0)).unwrap();
+    assert_eq!((head.next_offset.get(), head.events), (4, 1));
+}
+
+/// A log that has no record at one offset.
+struct Holey {
+    log: Arc<MemoryLog>,
+    hole: u64,
+}
+
+#[async_trait]
+impl EventLog for Holey {
+    fn partition_count(&self) -> PartitionCount {
+        self.log.partition_count()
+    }
+
+    async fn append(&self, records: Vec<Record>) -> Result<(), LogError> {
+        self.log.append(records).await
+    }
+
+    async fn bounds(&self, partition: Partition) -> Result<Bounds, LogError> {
+        self.log.bounds(partition).await
+    }
+
+    async fn read(&self, partition: Partition, from: Offset, max_bytes: usize) -> Result<Vec<LoggedRecord>, LogError> {
+        if partition.index() == 0 && from.get() == self.hole {
+            return Err(LogError::Missing { partition, offset: from, next: from.next() });
+        }
+        let mut records = self.log.read(partition, from, max_bytes).await?;
+        if from.get() < self.hole {
+            records.retain(|record| record.offset.get() < self.hole);
+        }
+        Ok(records)
+    }
+
+    async fn wait_beyond(&self, partition: Partition, offset: Offset) -> Result<(), LogError> {
+        self.log.wait_beyond(partition, offset).await
+    }
+
+    async fn release(&self, partition: Partition, before: Offset) -> Result<(), LogError> {
+        self.log.release(partition, before).await
+    }
+}
+
 /// A log that forgets everything as soon as it has said what it holds.
 struct Forgetting {
     log: Arc<MemoryLog>,

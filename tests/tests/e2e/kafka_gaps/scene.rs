@@ -7,6 +7,7 @@ use std::time::Duration;
 use tributary_tests::auditor::event::{Event, Identity};
 use tributary_tests::auditor::murmur::keys_of;
 use tributary_tests::auditor::{Auditor, Gap, Verdict, Watching};
+use tributary_tests::command::Ran;
 use tributary_tests::kafka::Cluster;
 use tributary_tests::load::{Doors, Plan, Sender};
 use tributary_tests::patience::Patience;
@@ -160,7 +161,7 @@ impl Scene {
     /// The damaged partition stands still and says why, with the offsets that follow from the journal's next; the other goes
     /// on. Gives the journal's next offset.
     pub async fn stands_still(&mut self, named: impl FnOnce(u64) -> Vec<u64>) -> Outcome<u64> {
-        let status = self.stopped().await?;
+        let status = self.stopped(DAMAGED).await?;
         let error = status.error.unwrap_or_default();
         let (code, reason) = self.seal.get("/readyz").await?;
         println!("{reason}");
@@ -191,30 +192,69 @@ impl Scene {
         Ok(status.sealed_offset)
     }
 
-    /// The damaged partition once it is stopped.
-    async fn stopped(&self) -> Outcome<PartitionStatus> {
+    /// A partition once it is stopped.
+    pub async fn stopped(&self, partition: u32) -> Outcome<PartitionStatus> {
+        self.stopped_where(partition, |_| true).await
+    }
+
+    /// The damaged partition once it is stopped at an offset and says why.
+    pub async fn stopped_at(&self, offset: u64, why: &str) -> Outcome {
+        let says = |error: &str| error.contains(why) && numbers(error).contains(&offset);
+        let is_there = |status: &PartitionStatus| status.sealed_offset == offset && status.error.as_deref().is_some_and(says);
+        self.stopped_where(DAMAGED, is_there).await.map(|_| ())
+    }
+
+    async fn stopped_where(&self, partition: u32, is_there: impl Fn(&PartitionStatus) -> bool) -> Outcome<PartitionStatus> {
         let patience = Patience::of(WITHIN);
         loop {
-            let status = self.status(DAMAGED).await;
+            let status = self.status(partition).await;
             match status {
-                Ok(status) if status.stopped => return Ok(status),
+                Ok(status) if status.stopped && is_there(&status) => return Ok(status),
                 other => patience.pause(|| self.seal.describe(&format!("the partition is not stopped: {other:?}"))).await?,
             }
         }
     }
 
-    async fn status(&self, partition: u32) -> Outcome<PartitionStatus> {
+    pub async fn status(&self, partition: u32) -> Outcome<PartitionStatus> {
         let all = self.seal.partitions().await?;
         let found = all.into_iter().find(|status| status.partition == partition);
         found.ok_or_else(|| self.seal.describe("a partition has no status").into())
     }
 
-    /// An operator accepts the gap. The sealer, which runs on, goes on with what the log holds and with what comes.
-    pub async fn accept(&mut self, reason: &str, from: Option<u64>) -> Outcome {
-        let (partition, from) = (DAMAGED.to_string(), from.map(|from| from.to_string()));
+    /// An operator's command to accept the gap of the damaged partition.
+    pub async fn decide(&self, reason: &str, from: Option<u64>) -> Outcome<Ran> {
+        self.decide_on(DAMAGED, reason, from).await
+    }
+
+    /// An operator's command to accept the gap of a partition.
+    pub async fn decide_on(&self, partition: u32, reason: &str, from: Option<u64>) -> Outcome<Ran> {
+        let (partition, from) = (partition.to_string(), from.map(|from| from.to_string()));
         let mut accept = vec!["journal", "accept-gap", "--partition", &partition, "--reason", reason, "--json"];
         accept.extend(from.iter().flat_map(|from| ["--from", from.as_str()]));
-        let accepted = self.deployment.run(&accept).await?.expect_code(0)?.json()?;
+        self.deployment.run(&accept).await
+    }
+
+    /// Deletes the topic, and makes it again only after the sealer has given its partitions up.
+    pub async fn make_topic_again_later(&self) -> Outcome {
+        self.cluster().delete_topic(TOPIC).await?;
+        let patience = Patience::of(WITHIN);
+        while self.status(DAMAGED).await?.owned {
+            patience.pause(|| self.seal.describe("the partition of a topic that is away is not given up")).await?;
+        }
+        self.deployment.create_topic().await
+    }
+
+    /// `verify` finds no difference, and everything ends in order.
+    pub async fn end_verified(mut self) -> Outcome {
+        self.deployment.run(&["verify", "--json"]).await?.expect_code(0)?;
+        self.seal.stop(STOPS_WITHIN).await?;
+        self.ingest.stop(STOPS_WITHIN).await?;
+        self.deployment.end_cluster().await
+    }
+
+    /// An operator accepts the gap. The sealer, which runs on, goes on with what the log holds and with what comes.
+    pub async fn accept(&mut self, reason: &str, from: Option<u64>) -> Outcome {
+        let accepted = self.decide(reason, from).await?.expect_code(0)?.json()?;
         self.send(DAMAGED, 25).await?;
         self.sealed().await?;
         self.seal.ready(WITHIN).await?;
@@ -222,7 +262,7 @@ impl Scene {
         let gaps = listed["gaps"].as_array().ok_or_else(|| format!("no list of gaps: {listed}"))?;
         ensure(*gaps == [accepted.clone()], || format!("accepted was {accepted}, listed is {listed}"))?;
         // What fits is no gap, and nothing is recorded a second time.
-        let again = self.deployment.run(&accept).await?;
+        let again = self.decide(reason, from).await?;
         ensure(again.code == Some(1), || format!("a gap was accepted where there is none: {}", again.describe()))
     }
 
