@@ -50,10 +50,11 @@ pub fn encode(batches: &[SealedBatch]) -> Bytes {
 /// header before it. Every byte of the payload belongs to one of them or to the prelude.
 pub fn decode(payload: &[u8]) -> Result<Vec<SealedBatch>, BlobError> {
     let prelude = Prelude::read(payload)?;
-    let mut rest = &payload[PRELUDE_BYTES + prelude.count * HEADER_BYTES..];
+    let count = prelude.count as usize;
+    let mut rest = &payload[PRELUDE_BYTES + count * HEADER_BYTES..];
     let (headers, _) = payload[PRELUDE_BYTES..].as_chunks::<HEADER_BYTES>();
-    let mut batches: Vec<SealedBatch> = Vec::with_capacity(prelude.count);
-    for (i, header) in headers.iter().take(prelude.count).enumerate() {
+    let mut batches: Vec<SealedBatch> = Vec::with_capacity(count);
+    for (i, header) in headers.iter().take(count).enumerate() {
         let named = |what: String| BlobError(format!("batch {i} of the payload: {what}"));
         let length = Header::decode(header).map_err(|e| named(e.to_string()))?.body_bytes as usize;
         let (body, after) = rest.split_at_checked(length).ok_or_else(|| named("its body is cut short".to_owned()))?;
@@ -87,16 +88,32 @@ pub(crate) fn check_follows(before: &SealedBatch, batch: &SealedBatch) -> Result
     Ok(())
 }
 
-struct Prelude {
-    count: usize,
-    partition: u32,
-    first_seq: u64,
+/// What the first 31 bytes of a payload say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prelude {
+    /// How many batches, at least 1; the length has room for their headers.
+    pub(crate) count: u32,
+    /// The partition of all batches.
+    pub(crate) partition: u32,
+    /// The first batch.
+    pub(crate) first_seq: u64,
+    /// Bytes of the whole payload.
+    pub(crate) length: u64,
 }
 
 impl Prelude {
     fn read(payload: &[u8]) -> Result<Self, BlobError> {
         let (prelude, _) =
             payload.split_first_chunk::<PRELUDE_BYTES>().ok_or_else(|| BlobError("it is shorter than its prelude".to_owned()))?;
+        let prelude = Self::parse(prelude)?;
+        if u64::try_from(payload.len()).ok() != Some(prelude.length) {
+            return Err(BlobError(format!("it has {} bytes, its prelude says {}", payload.len(), prelude.length)));
+        }
+        Ok(prelude)
+    }
+
+    /// Reads the prelude alone, as a proof brings it.
+    pub(crate) fn parse(prelude: &[u8; PRELUDE_BYTES]) -> Result<Self, BlobError> {
         if prelude[..4] != MAGIC {
             return Err(BlobError("it does not begin with TRDA".to_owned()));
         }
@@ -106,15 +123,12 @@ impl Prelude {
         if prelude[5..7] != [0, 0] {
             return Err(BlobError("its reserved bytes are not zero".to_owned()));
         }
-        let count = be_u32(&prelude[7..11]) as usize;
-        let stated = be_u64(&prelude[23..31]);
-        if u64::try_from(payload.len()).ok() != Some(stated) {
-            return Err(BlobError(format!("it has {} bytes, its prelude says {stated}", payload.len())));
-        }
-        if count == 0 || count > (payload.len() - PRELUDE_BYTES) / HEADER_BYTES {
+        let (count, length) = (be_u32(&prelude[7..11]), be_u64(&prelude[23..31]));
+        let room = length.saturating_sub(PRELUDE_BYTES as u64) / HEADER_BYTES as u64;
+        if count == 0 || u64::from(count) > room {
             return Err(BlobError(format!("its prelude counts {count} batches, for which it has no room")));
         }
-        Ok(Self { count, partition: be_u32(&prelude[11..15]), first_seq: be_u64(&prelude[15..23]) })
+        Ok(Self { count, partition: be_u32(&prelude[11..15]), first_seq: be_u64(&prelude[15..23]), length })
     }
 
     fn check_first(&self, batch: &SealedBatch) -> Result<(), String> {

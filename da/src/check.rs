@@ -16,6 +16,7 @@ use crate::client::DaClient;
 use crate::error::DaError;
 use crate::local;
 use crate::names;
+use crate::outbox::{Attempt, Entry, State};
 use crate::placement::read;
 use crate::plan::Plan;
 use crate::record::BlobRecord;
@@ -34,7 +35,9 @@ pub struct Finding {
 /// - each record has its canonical spelling and its own hash, lies under its own name and belongs to this deployment;
 /// - the plans of a partition tile its sequence from 0 without gap or overlap, and so do the certificates;
 /// - each certificate carries out its plan; only the last plan of a partition may still lack one;
-/// - each payload is what was certified, and its batches are byte for byte those of the journal;
+/// - each payload is what was certified, and its batches are byte for byte those of the journal: from the backend, and in the
+///   archive;
+/// - each entry of the outbox is of a payload that was planned, and of an attempt that was noted before it was made;
 /// - nothing else lies under `da/`.
 ///
 /// It may run beside publishers: what they write meanwhile is left out or found complete. Findings come in no promised order.
@@ -49,7 +52,7 @@ pub fn check_all(
     let listed = async move {
         // In the opposite order of writing, so that whatever a listed object needs is listed too.
         let mut listing = Listing::default();
-        for under in [names::CERTIFICATES, names::BLOBS, names::PLANS, names::ROOT] {
+        for under in [names::CERTIFICATES, names::OUTBOX, names::BLOBS, names::PLANS, names::ROOT] {
             listing.add(&store, under).await?;
         }
         // Now every batch that a listed plan names is sealed.
@@ -69,6 +72,7 @@ struct Listing {
     certificates: BTreeSet<(Partition, Seq)>,
     plans: BTreeSet<(Partition, Seq)>,
     payloads: BTreeSet<Hash>,
+    outbox: BTreeSet<(Attempt, State)>,
     strays: BTreeSet<Path>,
 }
 
@@ -81,6 +85,7 @@ impl Listing {
                 names::CERTIFICATES => self.certificates.extend(names::parse_record(under, &path)),
                 names::PLANS => self.plans.extend(names::parse_record(under, &path)),
                 names::BLOBS => self.payloads.extend(names::parse_payload(&path)),
+                names::OUTBOX => self.outbox.extend(names::parse_outbox(&path)),
                 _ => self.strays.extend((!Self::has_a_name(&path)).then_some(path)),
             }
         }
@@ -89,7 +94,8 @@ impl Listing {
 
     fn has_a_name(path: &Path) -> bool {
         let record = |under| names::parse_record(under, path).is_some();
-        record(names::CERTIFICATES) || record(names::PLANS) || names::parse_payload(path).is_some()
+        let other = names::parse_payload(path).is_some() || names::parse_outbox(path).is_some();
+        record(names::CERTIFICATES) || record(names::PLANS) || other
     }
 }
 
@@ -133,7 +139,28 @@ impl Audit {
         // A plan that could not be read is a finding of its own; its payload is then without a plan as well.
         let unplanned = listing.payloads.iter().filter(|hash| !planned.contains(*hash));
         strays.extend(unplanned.map(|hash| found(&names::payload(hash), "no plan names this payload")));
+        strays.extend(self.outbox(&listing.outbox, &planned).await?);
         Ok((strays, lanes.into_values().collect()))
+    }
+
+    /// What is wrong with the outbox.
+    async fn outbox(&self, noted: &BTreeSet<(Attempt, State)>, planned: &BTreeSet<Hash>) -> Result<Vec<Finding>, DaError> {
+        let mut findings = Vec::new();
+        for (attempt, state) in noted {
+            let name = names::outbox(attempt, *state);
+            let Some(bytes) = read(&self.store, &name).await? else { continue };
+            if let Err(error) = Entry::decode(attempt, *state, &bytes) {
+                findings.push(finding(error)?);
+            } else if !planned.contains(&attempt.payload_hash) {
+                findings.push(found(&name, "no plan names its payload"));
+            }
+            // It may have been written behind the listing's back.
+            let sent = names::outbox(attempt, State::Sent);
+            if !noted.contains(&(*attempt, State::Sent)) && read(&self.store, &sent).await?.is_none() {
+                findings.push(found(&sent, &format!("it is missing, though the attempt ended: {name}")));
+            }
+        }
+        Ok(findings)
     }
 
     fn at_home(&self, plan: Plan) -> Result<Plan, DaError> {
@@ -185,10 +212,7 @@ impl Audit {
                 let certificate = names::certificate(plan.partition, plan.first_seq);
                 return Ok(vec![found(&certificate, "it certifies something else than its plan")]);
             }
-            Some(blob) => self.client.retrieve(&blob.certificate).await.and_then(|payload| {
-                blob.certificate.check_payload(&payload)?;
-                Ok(payload)
-            }),
+            Some(blob) => self.published(&blob).await,
         };
         match payload {
             Ok(payload) if payload == expected => Ok(Vec::new()),
@@ -197,13 +221,23 @@ impl Audit {
         }
     }
 
-    /// A plan that is not certified yet: its payload may lie in the local backend already, and is right if it does.
+    /// What the backend gives for a certificate. A network's copy is not the only one: the archive has the payload as well.
+    async fn published(&self, blob: &BlobRecord) -> Result<Bytes, DaError> {
+        let certificate = &blob.certificate;
+        if certificate.backend != local::BACKEND {
+            let name = names::payload(&certificate.content_hash);
+            let archived = read(&self.store, &name).await?;
+            certificate.check_payload(&archived.ok_or_else(|| DaError::corrupt(name, "the archive does not have it"))?)?;
+        }
+        let payload = self.client.retrieve(certificate).await?;
+        certificate.check_payload(&payload)?;
+        Ok(payload)
+    }
+
+    /// A plan that is not certified yet: its payload may lie in the archive already, and is right if it does.
     async fn outstanding(&self, plan: &Plan, expected: &Bytes) -> Result<Vec<Finding>, DaError> {
         let name = names::payload(&plan.payload_hash);
-        let payload = match self.client.backend() {
-            local::BACKEND => read(&self.store, &name).await?,
-            _ => None,
-        };
+        let payload = read(&self.store, &name).await?;
         let wrong = payload.is_some_and(|payload| payload != expected);
         Ok(wrong.then(|| found(&name, "it differs from the journal's batches")).into_iter().collect())
     }
@@ -250,6 +284,13 @@ fn found(object: &Path, what: &str) -> Finding {
 fn finding(error: DaError) -> Result<Finding, DaError> {
     match error {
         DaError::Corrupt { object, what } | DaError::Reject { object, what } => Ok(Finding { object, what }),
-        DaError::Retry { .. } | DaError::Late { .. } | DaError::Journal(_) => Err(error),
+        DaError::Expired { object, at } => {
+            Ok(Finding { object, what: format!("it expired at {at}, and there is no archive to read instead") })
+        }
+        DaError::Retry { .. }
+        | DaError::Down { .. }
+        | DaError::OutcomeUnknown { .. }
+        | DaError::Late { .. }
+        | DaError::Journal(_) => Err(error),
     }
 }

@@ -6,8 +6,9 @@ use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::error::DaError;
+use crate::settings::PAYLOAD_BYTES_LIMIT;
 
-/// A backend that publishes payloads and certifies them.
+/// A backend that publishes payloads and certifies them. Every one passes [`crate::conformance::run`].
 ///
 /// A payload that was certified comes back byte for byte until the certificate expires, or not at all. Dispersal is **not**
 /// idempotent: each call may make, and charge for, another certificate of the same payload; which one counts is decided by
@@ -17,14 +18,27 @@ pub trait DaClient: Send + Sync + 'static {
     /// The name of the backend, as the `backend` column gives it.
     fn backend(&self) -> &'static str;
 
-    /// Publishes a payload (never empty, at most [`crate::settings::PAYLOAD_BYTES_LIMIT`] bytes) and returns its certificate.
+    /// Whether it can retrieve what this backend certified.
+    fn serves(&self, backend: &str) -> bool {
+        backend == self.backend()
+    }
+
+    /// The largest payload that it takes, in bytes.
+    fn payload_bytes_max(&self) -> usize {
+        PAYLOAD_BYTES_LIMIT
+    }
+
+    /// Publishes a payload (never empty, at most [`Self::payload_bytes_max`] bytes) and returns its certificate.
     ///
-    /// [`DaError::Retry`]: may succeed later, and may have been published all the same. [`DaError::Reject`]: never will be.
+    /// [`DaError::Retry`]: may succeed later, and nothing is billed; wait longer each time. [`DaError::Down`]: use another backend
+    /// for a while. [`DaError::OutcomeUnknown`]: it may be published and paid for.
+    /// [`DaError::Reject`]: never will be. [`DaError::Corrupt`]: what was certified is not what was sent.
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError>;
 
     /// The payload of a certificate, checked against it.
     ///
-    /// [`DaError::Retry`]: not reachable now. [`DaError::Reject`]: the backend calls the certificate bad.
+    /// [`DaError::Retry`]: not reachable now. [`DaError::Expired`]: the time for which it was promised is over, and it is gone.
+    /// [`DaError::Reject`]: the backend calls the certificate bad, for good.
     /// [`DaError::Corrupt`]: the payload is gone or differs from what was certified.
     async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError>;
 }

@@ -1,4 +1,6 @@
 //! From a recorded certificate back to batches.
+//!
+//! With an [`crate::Archive`] for a client the backend is asked first, and the archive makes up for what it does not give.
 
 use tributary_journal::batch::SealedBatch;
 
@@ -17,7 +19,7 @@ use crate::record::BlobRecord;
 /// What [`DaClient::retrieve`] gives; [`DaError::Corrupt`] with the record's name if the payload is another than recorded.
 pub async fn fetch(blob: &BlobRecord, client: &dyn DaClient) -> Result<Vec<SealedBatch>, DaError> {
     let name = names::certificate(blob.partition, blob.first_seq);
-    if blob.certificate.backend != client.backend() {
+    if !client.serves(&blob.certificate.backend) {
         let what = format!("it is certified by `{}`, the backend at hand is `{}`", blob.certificate.backend, client.backend());
         return Err(DaError::Reject { object: name.to_string(), what });
     }

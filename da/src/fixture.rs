@@ -21,6 +21,8 @@ use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Time
 use tributary_schemas::units::keccak256;
 
 use crate::check::{Finding, check_all};
+use crate::client::DaClient;
+use crate::committer::Committer;
 use crate::local::LocalDa;
 use crate::publisher::Publisher;
 use crate::settings::Settings;
@@ -175,6 +177,8 @@ pub struct World {
     pub store: Arc<dyn ObjectStore>,
     pub journal: Arc<Journal>,
     pub clock: Arc<SlowClock>,
+    /// One for all, so that a payload is committed to once.
+    pub committer: Arc<Committer>,
 }
 
 impl World {
@@ -182,7 +186,7 @@ impl World {
         let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), SlowClock::new());
         let count = PartitionCount::new(partitions).unwrap();
         let journal = Journal::open(Arc::clone(&store), Some(count), clock.clone() as Arc<dyn Clock>).await.unwrap();
-        Self { store, journal, clock }
+        Self { store, journal, clock, committer: Committer::shipped() }
     }
 
     /// Seals a batch with one event of this many bytes; none for 0.
@@ -211,7 +215,12 @@ impl World {
 
     /// A publisher that sees the world through `store`.
     pub fn publisher_on(&self, store: Arc<dyn ObjectStore>, settings: Settings) -> Arc<Publisher> {
-        let client = Arc::new(LocalDa::new(Arc::clone(&store), self.clock.clone() as Arc<dyn Clock>));
+        let client = self.client_on(Arc::clone(&store));
+        self.publisher_with(store, client, settings)
+    }
+
+    /// A publisher that sees the world through `store` and publishes through `client`.
+    pub fn publisher_with(&self, store: Arc<dyn ObjectStore>, client: Arc<dyn DaClient>, settings: Settings) -> Arc<Publisher> {
         Publisher::new(store, Arc::clone(&self.journal), client, self.clock.clone() as Arc<dyn Clock>, settings)
     }
 
@@ -220,7 +229,11 @@ impl World {
     }
 
     pub fn client(&self) -> Arc<LocalDa> {
-        Arc::new(LocalDa::new(Arc::clone(&self.store), self.clock.clone() as Arc<dyn Clock>))
+        self.client_on(Arc::clone(&self.store))
+    }
+
+    fn client_on(&self, store: Arc<dyn ObjectStore>) -> Arc<LocalDa> {
+        Arc::new(LocalDa::with_committer(store, self.clock.clone() as Arc<dyn Clock>, Arc::clone(&self.committer)))
     }
 
     pub async fn findings(&self) -> Vec<Finding> {

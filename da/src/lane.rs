@@ -13,6 +13,7 @@ use tributary_journal::{Journal, JournalError};
 use tributary_schemas::ids::{Clock, Partition, Seq};
 use tributary_schemas::units::keccak256;
 
+use crate::archive;
 use crate::blob;
 use crate::certificates::Certificates;
 use crate::client::{Certificate, DaClient};
@@ -23,7 +24,7 @@ use crate::placement::{Placed, put_once, read};
 use crate::plan::Plan;
 use crate::record::BlobRecord;
 use crate::retry::Patience;
-use crate::settings::{PAYLOAD_BYTES_LIMIT, Settings};
+use crate::settings::Settings;
 
 /// What the lanes of one publisher share.
 pub(crate) struct Shared {
@@ -175,7 +176,7 @@ impl Lane {
         let Some(head) = journal.head(self.partition).map(|header| header.seq).filter(|head| *head >= next) else {
             return Ok(None);
         };
-        let bytes_max = self.shared.settings.blob_bytes_max.min(PAYLOAD_BYTES_LIMIT);
+        let bytes_max = self.shared.settings.blob_bytes_max.min(self.shared.client.payload_bytes_max());
         let first = journal.header(self.partition, next).await?;
         let mut bytes = blob::payload_bytes([encoded_bytes(&first)]);
         let mut run = Run { last: first.clone(), first, full: bytes >= bytes_max };
@@ -233,13 +234,15 @@ impl Lane {
         }
     }
 
-    /// Payload, read-back, certificate: exactly as planned.
+    /// Archive, payload, read-back, certificate: exactly as planned.
     async fn carry_out(&self, plan: &Plan, batches: &[SealedBatch]) -> Result<(), DaError> {
         let payload = blob::encode(batches);
         if keccak256(&payload) != plan.payload_hash || payload.len() as u64 != plan.payload_bytes {
             let what = "the batches that it names do not make the payload that it names";
             return Err(DaError::corrupt(names::plan(self.partition, plan.first_seq), what));
         }
+        // The archive first: what a backend has may be gone before anybody reads it.
+        archive::put(&self.shared.store, &payload, &self.shared.patience).await?;
         let certificate = self.disperse(&payload).await?;
         self.record(plan, BlobRecord::new(plan, certificate)).await?;
         let (metrics, first) = (&self.shared.metrics, &batches[0].header);
@@ -327,7 +330,9 @@ fn encoded_bytes(header: &Header) -> usize {
 
 fn is_retry(error: &DaError) -> bool {
     match error {
-        DaError::Retry { .. } | DaError::Late { .. } => true,
+        DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. } => true,
+        // What expires between its dispersal and its record is dispersed again.
+        DaError::Expired { .. } | DaError::Late { .. } => true,
         DaError::Journal(JournalError::Retry { .. }) => true,
         DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Journal(_) => false,
     }

@@ -4,24 +4,32 @@
 //! **Gives** blobs: runs of consecutive batches of one partition, published through a [`DaClient`], each with one recorded
 //! certificate; and, from certificates alone, the batches again. `docs/da.md` describes every byte.
 //! **Promise**: the recorded blobs of a partition tile its sequence without gap or overlap; a batch is under exactly one
-//! recorded certificate; a certificate is recorded only after its payload was read back once and found equal. A crash
-//! anywhere, or a second publisher, changes none of this.
+//! recorded certificate; a certificate is recorded only after its payload lay in the archive, was read back once and found
+//! equal. A crash anywhere, or a second publisher, changes none of this.
 //! **On failure**: a [`DaError`], whose kind says what to do. A backend that does not answer stops nothing but progress: the
 //! journal keeps the batches. A damaged record stops its partition and names it; others go on.
 
+pub mod archive;
 pub mod blob;
 mod canonical;
 pub mod certificates;
 pub mod check;
 pub mod client;
+pub mod committer;
+pub mod conformance;
+pub mod eigenda;
 pub mod error;
+pub mod failover;
+pub mod faulty;
 pub mod fetch;
 mod lane;
 pub mod local;
 pub mod metrics;
 pub mod names;
+pub mod outbox;
 mod placement;
 pub mod plan;
+pub mod proof;
 pub mod publisher;
 pub mod record;
 pub mod recover;
@@ -33,14 +41,21 @@ mod fixture;
 #[cfg(test)]
 mod tests;
 
+pub use archive::Archive;
 pub use certificates::Certificates;
 pub use client::{Certificate, DaClient};
+pub use committer::{BlobCommitment, Committer};
+pub use eigenda::{EigenDa, EigenDaSettings};
 pub use error::DaError;
+pub use failover::{Failover, FailoverSettings};
+pub use faulty::FaultyDa;
 pub use fetch::fetch;
 pub use lane::LaneState;
 pub use local::LocalDa;
-pub use metrics::Metrics;
+pub use metrics::{BackendMetrics, Metrics};
+pub use outbox::{Outbox, PublisherId};
 pub use plan::Plan;
+pub use proof::{EventProof, ProofError, committed};
 pub use publisher::Publisher;
 pub use record::BlobRecord;
 pub use settings::Settings;

@@ -24,7 +24,7 @@ impl From<Partition> for PartitionLabel {
 /// The counters of one publisher. Clones share their values.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    /// Blobs whose certificate this publisher recorded.
+    /// Blobs whose certificate this publisher recorded. (Two that come to record one certificate count it both.)
     pub blobs: Counter,
     /// Payload bytes of these blobs.
     pub payload_bytes: Counter,
@@ -89,5 +89,38 @@ impl Metrics {
         da.register("certified_seq", "The last certified batch of the partition", self.certified_seq.clone());
         da.register("stopped", "1 while the partition is stopped by an error", self.stopped.clone());
         da.register("paused", "1 while publishing is paused", self.paused.clone());
+    }
+}
+
+/// What backends count beside the publisher's own counters: one for all that are plugged together. Clones share their values.
+#[derive(Clone, Debug, Default)]
+pub struct BackendMetrics {
+    /// Payloads sent to EigenDA's proxy.
+    pub puts: Counter,
+    /// Payloads of which nobody knows whether they are published: their answer was lost, or whoever sent them has crashed.
+    pub outcomes_unknown: Counter,
+    /// Payloads that were sent and may be billed, and for which there is no certificate that can be used.
+    pub possibly_paid: Counter,
+    /// Certificates of an earlier dispersal that were found in the outbox and used.
+    pub certificates_found: Counter,
+    /// How often the second backend took over.
+    pub failovers: Counter,
+    /// 1 while the second backend is used.
+    pub on_second: Gauge,
+    /// Payloads that the backend did not give and the archive did.
+    pub archive_reads: Counter,
+}
+
+impl BackendMetrics {
+    /// Shows the metrics under the prefix `da`.
+    pub fn register(&self, registry: &mut Registry) {
+        let da = registry.sub_registry_with_prefix("da");
+        da.register("puts", "Payloads sent to EigenDA's proxy", self.puts.clone());
+        da.register("outcomes_unknown", "Payloads that may be published or not", self.outcomes_unknown.clone());
+        da.register("possibly_paid", "Payloads without a certificate that may be billed", self.possibly_paid.clone());
+        da.register("certificates_found", "Certificates of earlier dispersals that were used", self.certificates_found.clone());
+        da.register("failovers", "How often the second backend took over", self.failovers.clone());
+        da.register("on_second_backend", "1 while the second backend is used", self.on_second.clone());
+        da.register("archive_reads", "Payloads that came from the archive", self.archive_reads.clone());
     }
 }

@@ -4,14 +4,18 @@ use object_store::path::Path;
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units::{Hash, parse_hash};
 
+use crate::outbox::{Attempt, State};
+
 /// Everything of this stage.
 pub const ROOT: &str = "da";
 /// The plans.
 pub const PLANS: &str = "da/plans";
-/// The payloads of the local backend.
+/// The payloads: the archive of every backend, and all that the local one has.
 pub const BLOBS: &str = "da/blobs";
 /// The recorded certificates.
 pub const CERTIFICATES: &str = "da/certs";
+/// What was sent to backends that are paid.
+pub const OUTBOX: &str = "da/outbox";
 
 /// The plan of the blob that starts with this batch.
 pub fn plan(partition: Partition, first: Seq) -> Path {
@@ -23,9 +27,14 @@ pub fn certificate(partition: Partition, first: Seq) -> Path {
     record(CERTIFICATES, partition, first)
 }
 
-/// The payload with this keccak-256, in the local backend.
+/// The payload with this keccak-256.
 pub fn payload(content_hash: &Hash) -> Path {
     Path::from(format!("{BLOBS}/{content_hash}"))
+}
+
+/// What the outbox says of an attempt.
+pub fn outbox(attempt: &Attempt, state: State) -> Path {
+    Path::from(format!("{OUTBOX}/{}/{:05}.{}.json", attempt.payload_hash, attempt.number, state.name()))
 }
 
 /// The folder of one partition under [`PLANS`] or [`CERTIFICATES`].
@@ -54,6 +63,15 @@ pub fn parse_payload(path: &Path) -> Option<Hash> {
     (payload(&hash) == *path).then_some(hash)
 }
 
+/// The attempt and the state that the name of an entry of the outbox gives.
+pub fn parse_outbox(path: &Path) -> Option<(Attempt, State)> {
+    let (hash, file) = path.as_ref().strip_prefix(OUTBOX)?.strip_prefix('/')?.split_once('/')?;
+    let (number, state) = file.strip_suffix(".json")?.split_once('.')?;
+    let attempt = Attempt { payload_hash: parse_hash(hash).ok()?, number: number.parse().ok()? };
+    let state = State::named(state)?;
+    (outbox(&attempt, state) == *path).then_some((attempt, state))
+}
+
 fn record(under: &str, partition: Partition, first: Seq) -> Path {
     Path::from(format!("{under}/p-{:05}/{:020}.json", partition.get(), first.get()))
 }
@@ -77,5 +95,12 @@ mod tests {
         let hash = tributary_schemas::units::keccak256(b"x");
         assert_eq!(parse_payload(&payload(&hash)), Some(hash));
         assert_eq!(parse_payload(&Path::from("da/blobs/0x00")), None);
+        let attempt = Attempt { payload_hash: hash, number: 12 };
+        let name = outbox(&attempt, State::Unknown);
+        assert_eq!(name.as_ref(), format!("da/outbox/{hash}/00012.unknown.json"));
+        assert_eq!(parse_outbox(&name), Some((attempt, State::Unknown)));
+        for other in ["12.unknown.json", "00012.open.json", "00012.json", "00012.unknown"] {
+            assert_eq!(parse_outbox(&Path::from(format!("da/outbox/{hash}/{other}"))), None, "{other}");
+        }
     }
 }

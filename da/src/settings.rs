@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
-/// The largest payload of a blob: (2^15 − 1) · 31 bytes, so that with its header symbol it fills 2^15 field elements, all
-/// that the shipped setup commits to. One byte more would double the size that is paid for.
+/// The largest payload that the shipped points commit to: (2^15 − 1) · 31 bytes, so that with its header symbol it fills 2^15
+/// symbols. One byte more would double the size that is paid for.
 pub const PAYLOAD_BYTES_LIMIT: usize = ((1 << 15) - 1) * 31;
+/// The largest payload that EigenDA takes: (2^19 − 1) · 31 bytes. Commitments to it need EigenDA's whole file of points.
+pub const PAYLOAD_BYTES_MAX: usize = eigenda_client::payload::PAYLOAD_BYTES_MAX;
 
 /// How blobs are bundled and published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A blob is closed before its payload would exceed this many bytes; at most [`PAYLOAD_BYTES_LIMIT`], which also holds
-    /// where this is set higher. A single batch that exceeds it alone makes a blob of its own.
+    /// A blob is closed before its payload would exceed this many bytes; at most what the backend takes
+    /// ([`crate::DaClient::payload_bytes_max`]), which also holds where this is set higher. A single batch that exceeds it alone
+    /// makes a blob of its own.
     pub blob_bytes_max: usize,
     /// A blob is closed when its first batch was sealed this long ago.
     pub blob_age_max: Duration,

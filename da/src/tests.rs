@@ -1,6 +1,8 @@
 //! The promises of the stage, each as a test.
 #![allow(clippy::unwrap_used)]
 
+mod paid;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,8 +106,8 @@ async fn a_crash_before_or_after_any_write_changes_neither_the_plans_nor_the_res
     let counted = two_blobs_ahead().await;
     let store = Faulty::new(Arc::clone(&counted.store), Fault::None);
     counted.publisher_on(Arc::clone(&store) as Arc<dyn ObjectStore>, quick()).publish_available().await.unwrap();
-    assert_eq!(store.puts(), 6, "plan, payload and certificate of two blobs");
-    for put in 0..6 {
+    assert_eq!(store.puts(), 8, "plan, archive, payload and certificate of two blobs");
+    for put in 0..8 {
         for fault in [Fault::DiesBefore(put), Fault::DiesAfter(put)] {
             let world = two_blobs_ahead().await;
             let store = Faulty::new(Arc::clone(&world.store), fault);

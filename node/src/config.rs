@@ -1,6 +1,7 @@
 //! The configuration: one TOML file < environment (`TRIBUTARY__SECTION__KEY`) < flags. Unknown keys are errors that name
 //! the nearest key.
 
+mod availability;
 mod kafka;
 mod keys;
 mod place;
@@ -12,6 +13,7 @@ use std::path::Path;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
+pub use availability::Backend;
 use place::Place;
 pub use sections::*;
 
@@ -97,11 +99,13 @@ impl Config {
                 "***".clone_into(secret);
             }
         }
-        if let Ok(mut url) = url::Url::parse(&self.kafka.oauth_token_url)
-            && url.password().is_some()
-            && url.set_password(Some("***")).is_ok()
-        {
-            self.kafka.oauth_token_url = url.into();
+        for text in [&mut self.kafka.oauth_token_url, &mut self.da.proxy_url] {
+            if let Ok(mut url) = url::Url::parse(text)
+                && url.password().is_some()
+                && url.set_password(Some("***")).is_ok()
+            {
+                *text = url.into();
+            }
         }
         self
     }
@@ -127,7 +131,12 @@ impl Config {
             ("kafka.session_timeout_ms", self.kafka.session_timeout_ms, 1_000, 300_000),
             ("kafka.delivery_timeout_ms", self.kafka.delivery_timeout_ms, 100, 3_600_000),
             ("kafka.append_bytes_max", self.kafka.append_bytes_max, REQUEST_BYTES_MAX as u64, 1 << 31),
-            ("da.blob_bytes_max", self.da.blob_bytes_max, 1, tributary_da::settings::PAYLOAD_BYTES_LIMIT as u64),
+            ("da.blob_bytes_max", self.da.blob_bytes_max, 1, self.da.blob_bytes_limit()),
+            ("da.connect_timeout_ms", self.da.connect_timeout_ms, 1, ANY),
+            ("da.put_timeout_ms", self.da.put_timeout_ms, 1, ANY),
+            ("da.get_timeout_ms", self.da.get_timeout_ms, 1, ANY),
+            ("da.failover_failures_max", self.da.failover_failures_max, 1, u32::MAX.into()),
+            ("da.failover_cool_down_ms", self.da.failover_cool_down_ms, 1, ANY),
             ("index.round_bytes_max", self.index.round_bytes_max, 1, ANY),
             ("query.timeout_ms", self.query.timeout_ms, 1, ANY),
             ("query.memory_bytes_max", self.query.memory_bytes_max, 1, ANY),
@@ -152,6 +161,7 @@ impl Config {
         self.http.address()?;
         self.store.directory()?;
         self.kafka.settings()?;
+        self.da.backend()?;
         self.settlement.parsed().map(|_| ())
     }
 }
@@ -276,7 +286,14 @@ mod tests {
             ("[http]\nport = 70000\n", "port"),
             ("[seal]\nbatch_age_ms = 0\n", "seal.batch_age_ms"),
             ("[seal]\nbatch_bytes_max = 99999999\n", "seal.batch_bytes_max"),
-            ("[da]\nblob_bytes_max = 99999999\n", "da.blob_bytes_max"),
+            ("[da]\nblob_bytes_max = 1015778\n", "da.blob_bytes_max"),
+            ("[da]\nblob_bytes_max = 99999999\nsrs_file = \"g1.point\"\n", "da.blob_bytes_max"),
+            ("[da]\nbackend = \"celestia\"\n", "da.backend"),
+            ("[da]\nbackend = \"eigenda\"\n", "da.proxy_url"),
+            ("[da]\nbackend = \"eigenda\"\nproxy_url = \"127.0.0.1:3100\"\n", "da.proxy_url"),
+            ("[da]\nbackend = \"eigenda\"\nproxy_url = \"http://x\"\nfailover_backend = \"eigenda\"\n", "da.failover_backend"),
+            ("[da]\nfailover_backend = \"local\"\n", "da.failover_backend"),
+            ("[da]\nfailover_failures_max = 0\n", "da.failover_failures_max"),
             ("[ingest]\nin_flight_bytes_max = 1\n", "ingest.in_flight_bytes_max"),
             ("[data]\npartitions = 5000\n", "data.partitions"),
             ("[http]\nlisten = \"localhost\"\n", "http.listen"),
@@ -362,8 +379,28 @@ mod tests {
         let with_password = load("[kafka]\noauth_token_url = \"https://us:hush@id.example/token\"\n", &[]).unwrap();
         let json = serde_json::to_string(&with_password.redacted()).unwrap();
         assert!(!json.contains("hush") && json.contains("https://us:***@id.example/token"), "{json}");
+        let text = "[da]\nbackend = \"eigenda\"\nproxy_url = \"http://us:hush@proxy.example\"\n";
+        let shown = load(text, &[]).unwrap().redacted().to_toml();
+        assert!(!shown.contains("hush") && shown.contains("http://us:***@proxy.example"), "{shown}");
         let refused = load("[store]\nurl = \"s3://key:hush@bucket\"\n", &[]).unwrap_err().to_string();
         assert!(!refused.contains("hush") && refused.contains("`store.url`"), "{refused}");
+    }
+
+    #[test]
+    fn the_sections_of_availability_name_who_publishes() {
+        assert_eq!(Config::default().da.backend().unwrap(), Backend::Local);
+        let text = "[da]\nbackend = \"eigenda\"\nproxy_url = \"http://127.0.0.1:3100\"\nput_timeout_ms = 7\n";
+        let Backend::EigenDa { settings, failover: None } = load(text, &[]).unwrap().da.backend().unwrap() else {
+            panic!("nobody takes over")
+        };
+        assert_eq!((settings.proxy_url.as_str(), settings.put_timeout.as_millis()), ("http://127.0.0.1:3100", 7));
+        let text = format!("{text}failover_backend = \"local\"\nfailover_failures_max = 5\n");
+        let Backend::EigenDa { failover: Some(failover), .. } = load(&text, &[]).unwrap().da.backend().unwrap() else {
+            panic!("the local backend takes over")
+        };
+        assert_eq!((failover.failures_max, failover.cool_down.as_secs()), (5, 60));
+        let larger = load("[da]\nblob_bytes_max = 16252897\nsrs_file = \"g1.point\"\n", &[]).unwrap();
+        assert!(larger.da.srs_file().is_some());
     }
 
     #[test]

@@ -9,8 +9,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tributary_da::local::LocalDa;
-use tributary_da::{Certificates, DaClient, Publisher};
+use tributary_da::{BackendMetrics, Certificates, Committer, DaClient, Publisher};
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{Alone, EventLog, folder};
 use tributary_graphql::Graphql;
@@ -25,6 +24,7 @@ use tributary_query::Engine;
 use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
 use tributary_settlement::Settlement;
 
+mod availability;
 mod services;
 
 use crate::config::Config;
@@ -33,6 +33,7 @@ use crate::gate::Gate;
 use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::stages::Stages;
 use crate::status::Sources;
+use availability::DataAvailability;
 pub use services::{
     Ingest, Seal, event_log, existing_genesis, found_genesis, genesis_or_new, journal_to_read, journal_to_write,
     partitions_of_new, required_settings,
@@ -51,8 +52,13 @@ pub struct Record {
     pub clock: Arc<dyn Clock>,
     /// The sealed batches.
     pub journal: Arc<Journal>,
-    /// The local data availability.
+    /// Whom readers ask for what was published.
     pub client: Arc<dyn DaClient>,
+    /// What a publisher publishes through.
+    backend: Arc<dyn DaClient>,
+    backend_metrics: BackendMetrics,
+    /// What commitments and proofs are made with.
+    pub committer: Arc<Committer>,
     /// The certificates.
     pub certificates: Arc<Certificates>,
     /// The tables.
@@ -98,7 +104,8 @@ impl Record {
         let directory = config.data.dir.clone();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
-        let client: Arc<dyn DaClient> = Arc::new(LocalDa::new(Arc::clone(&store), Arc::clone(&clock)));
+        let availability = DataAvailability::new(config, &store, &clock)?;
+        let DataAvailability { committer, backend, reader: client, metrics: backend_metrics } = availability;
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let lake = Lake::open(Arc::clone(&store));
         let engine = Engine::new(
@@ -108,8 +115,21 @@ impl Record {
             Arc::clone(&clock),
             query_settings(config),
         );
-        let graphql = Graphql::new(Arc::clone(&engine), graphql_settings(config));
-        Ok(Self { directory, store, clock, journal, client, certificates, lake, engine, graphql })
+        let graphql = Graphql::new(Arc::clone(&engine), Arc::clone(&committer), graphql_settings(config));
+        Ok(Self {
+            directory,
+            store,
+            clock,
+            journal,
+            client,
+            backend,
+            backend_metrics,
+            committer,
+            certificates,
+            lake,
+            engine,
+            graphql,
+        })
     }
 
     /// The settlement job over this record.
@@ -145,7 +165,7 @@ impl Record {
         Publisher::new(
             Arc::clone(&self.store),
             Arc::clone(&self.journal),
-            Arc::clone(&self.client),
+            Arc::clone(&self.backend),
             Arc::clone(&self.clock),
             settings,
         )
@@ -224,6 +244,7 @@ impl Writers {
         record.journal.metrics().register(registry);
         record.lake.metrics().register(registry);
         self.publisher.metrics().register(registry);
+        record.backend_metrics.register(registry);
         self.indexer.metrics().register(registry);
         record.engine.metrics().register(registry);
         record.graphql.metrics().register(registry);

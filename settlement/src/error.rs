@@ -149,7 +149,10 @@ impl From<JournalError> for SettlementError {
 impl From<DaError> for SettlementError {
     fn from(error: DaError) -> Self {
         match error {
-            DaError::Retry { object, source } => Self::retry(object, source),
+            DaError::Retry { object, source }
+            | DaError::Down { object, source, .. }
+            | DaError::OutcomeUnknown { object, source } => Self::retry(object, source),
+            DaError::Expired { .. } => Self::Refused(error.to_string()),
             DaError::Reject { object, what } => Self::Refused(format!("{object} is refused: {what}")),
             DaError::Corrupt { object, what } => Self::difference(object, what),
             DaError::Late { wanted, certified } => Self::Late { stage: "certified", wanted, reached: certified },

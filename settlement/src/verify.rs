@@ -16,7 +16,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
-use tributary_da::{Certificates, DaClient};
+use tributary_da::{Certificates, Committer, DaClient};
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Genesis, Journal};
 use tributary_query::Engine;
@@ -47,6 +47,8 @@ pub struct Sources {
     pub certificates: Arc<Certificates>,
     /// The backend of data availability.
     pub client: Arc<dyn DaClient>,
+    /// What proofs are made with.
+    pub committer: Arc<Committer>,
     /// The tables.
     pub lake: Arc<Lake>,
     /// Reads the tables of settlement as anybody sees them.

@@ -70,6 +70,9 @@ impl Rebuild {
         let mut rebuilt_config = config;
         rebuilt_config.data.dir.clone_from(&self.into);
         rebuilt_config.store.url.clear();
+        // A rebuilt directory is a copy: nobody is paid for it.
+        "local".clone_into(&mut rebuilt_config.da.backend);
+        rebuilt_config.da.failover_backend.clear();
         let record = Record::open(&rebuilt_config, None).await?;
         begin_log(&self.into.join("log"), &record.journal).await?;
         let published = record.publisher(&rebuilt_config).publish_available().await;

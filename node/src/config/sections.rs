@@ -146,6 +146,24 @@ section! {
         blob_age_ms: u64 = 2_000,
         /// Whether dispersal stands still.
         paused: bool = false,
+        /// Who publishes: `local` or `eigenda`.
+        backend: String = "local".to_owned(),
+        /// EigenDA's proxy, such as `http://127.0.0.1:3100`.
+        proxy_url: String = String::new(),
+        /// How long a connection to the proxy may take, in milliseconds.
+        connect_timeout_ms: u64 = 5_000,
+        /// How long a certificate is waited for, in milliseconds. By its defaults the proxy takes nine minutes to give up.
+        put_timeout_ms: u64 = 600_000,
+        /// How long a payload is waited for, in milliseconds.
+        get_timeout_ms: u64 = 60_000,
+        /// Who publishes while the backend does not work: `local`; empty: nobody.
+        failover_backend: String = String::new(),
+        /// After so many failures in a row.
+        failover_failures_max: u64 = 2,
+        /// For so long before the backend is tried again, in milliseconds.
+        failover_cool_down_ms: u64 = 60_000,
+        /// EigenDA's whole `g1.point`, for blobs of more than 1 MiB; empty: the points that are shipped.
+        srs_file: PathBuf = PathBuf::new(),
     }
 }
 section! {

@@ -267,8 +267,12 @@ impl<'a> Judge<'a> {
         }
         let name = field.name.node.as_str();
         let leads = self.shape.fields.get(parent).and_then(|fields| fields.get(name));
-        let heavy = matches!((parent, name), ("Event", "raw" | "data" | "attributes" | "proof") | ("Account", "claim"));
-        let cost = level.times.saturating_mul(if heavy { self.settings.heavy_cost } else { 1 });
+        let each = match (parent, name) {
+            ("Event", "raw" | "data" | "attributes" | "proof") | ("Account", "claim") => self.settings.heavy_cost,
+            ("EventProof", "opening") => self.settings.opening_cost,
+            _ => 1,
+        };
+        let cost = level.times.saturating_mul(each);
         self.cost = self.cost.saturating_add(cost);
         if self.cost > self.settings.complexity_max {
             let message = format!(

@@ -25,6 +25,7 @@ mod kept;
 mod listing;
 mod live;
 pub mod metrics;
+mod openings;
 mod page;
 mod query_root;
 mod reader;

@@ -11,6 +11,7 @@ use tributary_schemas::ids::{Partition, Seq};
 
 use super::as_of::AsOfInput;
 use super::batches::{Batches, OpenBatch};
+use super::openings::Openings;
 use super::settings::Settings;
 use super::waves::{Load, Waves};
 use tributary_query::engine::{AsOf, Engine};
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) waves: Arc<Waves>,
     batches: Arc<Batches>,
+    openings: Arc<Openings>,
     version: String,
     plans: AtomicU64,
     moving: AtomicBool,
@@ -46,11 +48,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(engine: Arc<Engine>, batches: Arc<Batches>, settings: &Settings) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, batches: Arc<Batches>, openings: Arc<Openings>, settings: &Settings) -> Self {
         let shared = Shared {
             engine,
             waves: Arc::default(),
             batches,
+            openings,
             version: settings.version.clone(),
             plans: AtomicU64::new(0),
             moving: AtomicBool::new(false),
@@ -230,6 +233,11 @@ impl Reader {
     /// The value of a key, loaded with the others that the request waits for.
     pub(crate) async fn get<K: Load>(self: &Arc<Self>, key: K) -> Result<Option<K::Value>, QueryError> {
         self.shared.waves.get(self, key).await
+    }
+
+    /// The openings of headers.
+    pub(crate) fn openings(&self) -> &Openings {
+        &self.shared.openings
     }
 
     /// A sealed batch of the cut, opened.

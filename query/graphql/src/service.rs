@@ -10,11 +10,13 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
+use tributary_da::Committer;
 
 use super::batches::Batches;
 use super::document::{self, Shape};
 use super::kept;
 use super::metrics::Metrics;
+use super::openings::Openings;
 use super::query_root::Query;
 use super::reader::Request;
 use super::root;
@@ -72,6 +74,7 @@ pub(crate) struct Checked {
 pub struct Graphql {
     pub(crate) engine: Arc<Engine>,
     batches: Arc<Batches>,
+    openings: Arc<Openings>,
     metrics: Metrics,
     schema: Schema,
     shape: Shape,
@@ -86,14 +89,17 @@ pub struct Graphql {
 }
 
 impl Graphql {
-    /// An interface over the engine.
-    pub fn new(engine: Arc<Engine>, settings: Settings) -> Arc<Self> {
+    /// An interface over the engine. The committer has the points for the proofs that headers are in their blobs.
+    pub fn new(engine: Arc<Engine>, committer: Arc<Committer>, settings: Settings) -> Arc<Self> {
         let schema = schema();
         let sdl = schema.sdl();
         let metrics = engine.metrics().clone();
         let batches = Batches::new(Arc::clone(engine.journal()), settings.batches_cache_max);
+        let (at_once, bytes) = (settings.openings_at_once_max, settings.openings_cache_max);
+        let openings = Openings::new(Arc::clone(engine.journal()), committer, at_once, bytes);
         Arc::new(Self {
             batches: Arc::new(batches),
+            openings: Arc::new(openings),
             closing: watch::Sender::new(false),
             metrics: Metrics::default(),
             shape: Shape::of(&sdl),
@@ -125,7 +131,8 @@ impl Graphql {
     }
 
     fn request(&self) -> Arc<Request> {
-        Arc::new(Request::new(Arc::clone(&self.engine), Arc::clone(&self.batches), &self.settings))
+        let (batches, openings) = (Arc::clone(&self.batches), Arc::clone(&self.openings));
+        Arc::new(Request::new(Arc::clone(&self.engine), batches, openings, &self.settings))
     }
 
     /// Judges a request without running it.

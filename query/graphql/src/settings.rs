@@ -27,6 +27,8 @@ pub struct Settings {
     pub complexity_max: u64,
     /// How many values a field counts for that opens a batch or a tree.
     pub heavy_cost: u64,
+    /// How many values an opening counts for, which may have to be made first.
+    pub opening_cost: u64,
     /// Bytes of one answer.
     pub answer_bytes_max: usize,
     /// Documents that clients can name by their hash, as Apollo's persisted queries.
@@ -39,6 +41,10 @@ pub struct Settings {
     pub stall_max: Duration,
     /// Memory for opened batches, in bytes, shared by all requests.
     pub batches_cache_max: usize,
+    /// Openings that are made at the same time; each keeps a processor busy for up to seconds.
+    pub openings_at_once_max: usize,
+    /// Memory for openings, in bytes, shared by all requests.
+    pub openings_cache_max: usize,
     /// What the server calls its version.
     pub version: String,
     /// Origins whose pages may ask; `*` for all.
@@ -59,12 +65,15 @@ impl Default for Settings {
             aliases_max: 100,
             complexity_max: 200_000,
             heavy_cost: 20,
+            opening_cost: 2_000,
             answer_bytes_max: 64 << 20,
             persisted_max: 1_000,
             subscribers_max: 1_000,
             subscriptions_max: 32,
             stall_max: Duration::from_secs(10),
             batches_cache_max: 64 << 20,
+            openings_at_once_max: 1,
+            openings_cache_max: 8 << 20,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             cors_origins: Vec::new(),
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use tributary_da::{Certificates, DaClient, LocalDa, Publisher};
+use tributary_da::{Certificates, Committer, DaClient, LocalDa, Publisher};
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Contents, Journal, SealedBatch};
@@ -151,6 +151,7 @@ impl Stack {
             journal: Arc::clone(&self.journal),
             certificates: Arc::clone(&self.certificates),
             client: Arc::clone(&self.client),
+            committer: Committer::shipped(),
             lake: Arc::clone(&self.lake),
             engine: Arc::clone(&self.engine),
         }

@@ -9,7 +9,9 @@ use object_store::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tributary_schemas::ids::Timestamp;
+use tributary_schemas::protobuf;
 use tributary_schemas::tables::Table;
+use tributary_schemas::units::keccak256;
 
 use super::stack::{Stack, epoch};
 use super::world::edge;
@@ -215,8 +217,13 @@ async fn an_event_is_proved_from_its_bytes_to_the_blob_and_an_ambiguous_one_asks
     let request = VerifyRequest { epoch: None, event: Some(query.clone()) };
     let report = verify(&sources, &request, &Silent).await.unwrap().event.unwrap();
     assert_eq!(report.key, event.draft.key());
-    assert!(report.blob_id.is_some());
     assert!(report.epoch.is_some());
+    let proof = report.proof.unwrap();
+    let blob_id = keccak256(&proof.proof.blob.certificate.0);
+    assert_eq!(report.blob_id, Some(format!("{blob_id:#x}")));
+    let proved = proof.verify(&blob_id).unwrap();
+    assert_eq!((proved.header.seq.get(), proved.ordinal), (report.seq, report.ordinal));
+    assert_eq!(protobuf::decode(&proof.raw.0).unwrap().draft, event.draft);
     let absent = EventQuery { id: "nobody-sent-this".to_owned(), ..query };
     let request = VerifyRequest { epoch: None, event: Some(absent) };
     let refused = verify(&sources, &request, &Silent).await.unwrap_err();

@@ -1,10 +1,15 @@
 //! One event, from its bytes to the blob.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use serde::Serialize;
+use tributary_da::{BlobRecord, EventProof, blob, committed, proof};
 use tributary_journal::{Header, SealedBatch, merkle};
 use tributary_schemas::event::EventType;
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::protobuf;
+use tributary_schemas::units::Hash;
 
 use super::{EventQuery, Sources, chain};
 use crate::error::SettlementError;
@@ -37,6 +42,8 @@ pub struct EventReport {
     pub header_hash: String,
     /// The blob whose payload was fetched and holds the batch; `None` before it is certified.
     pub blob_id: Option<String>,
+    /// All of it, to be checked by anybody who knows the blob's id; `None` before it is certified, or without a commitment.
+    pub proof: Option<EventProof>,
     /// The first epoch that covers it.
     pub epoch: Option<u64>,
 }
@@ -70,6 +77,12 @@ pub(super) async fn check(sources: &Sources, query: &EventQuery) -> Result<Event
         return Err(differs(format!("the proof of event {} does not lead to its root", place.ordinal)));
     }
     check_links(sources, &batch).await?;
+    let published = check_blob(sources, &batch).await?;
+    let blob_id = published.as_ref().map(|(blob, _)| format!("{:#x}", blob.blob_id));
+    let proof = match published {
+        Some(published) => prove(sources, published, &batch.header, ((place.ordinal, bytes.clone()), &path[..])).await?,
+        None => None,
+    };
     Ok(EventReport {
         partition: partition.get(),
         seq: seq.get(),
@@ -80,7 +93,8 @@ pub(super) async fn check(sources: &Sources, query: &EventQuery) -> Result<Event
         path: path.iter().map(|hash| format!("{hash:#x}")).collect(),
         root: format!("{:#x}", batch.header.root),
         header_hash: format!("{:#x}", batch.header.hash()),
-        blob_id: check_blob(sources, &batch).await?,
+        blob_id,
+        proof,
         epoch: covering_epoch(sources, partition, seq).await?,
     })
 }
@@ -153,7 +167,7 @@ async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), Settl
 }
 
 /// D2: fetches the blob and finds the batch in it, byte for byte.
-async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<String>, SettlementError> {
+async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<(BlobRecord, Vec<SealedBatch>)>, SettlementError> {
     let (partition, seq) = (batch.header.partition, batch.header.seq);
     let Some(blob) = sources.certificates.blob_of(partition, seq).await? else { return Ok(None) };
     let batches = tributary_da::fetch(&blob, &*sources.client).await.map_err(|error| Invariant::D2.name_in(error.into()))?;
@@ -161,11 +175,34 @@ async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<Str
         let what = format!("it does not hold batch {seq} of partition {partition} as the journal has it");
         return Err(Invariant::D2.broken(format!("blob {:#x}", blob.blob_id), what));
     }
-    Ok(Some(format!("{:#x}", blob.blob_id)))
+    Ok(Some((blob, batches)))
+}
+
+/// D2: the proof of an event against the certificate of its blob, checked as anybody would who has only that. `None` where the
+/// certificate makes no commitment.
+async fn prove(
+    sources: &Sources,
+    (blob, batches): (BlobRecord, Vec<SealedBatch>),
+    header: &Header,
+    (event, path): ((u32, Bytes), &[Hash]),
+) -> Result<Option<EventProof>, SettlementError> {
+    if blob.certificate.commitment.is_empty() {
+        return Ok(None);
+    }
+    let committed = committed(&blob.certificate).map_err(|error| Invariant::D2.name_in(error.into()))?;
+    let (committer, seq) = (Arc::clone(&sources.committer), header.seq);
+    let opened = tokio::task::spawn_blocking(move || proof::open(&blob::encode(&batches), seq, &committed, &committer)).await;
+    let opened = opened.map_err(|error| SettlementError::Internal(error.to_string()))?;
+    let opening = opened.map_err(|error| Invariant::D2.name_in(error.into()))?;
+    let proof = EventProof::new(event, path, header, (blob.certificate.bytes.clone(), opening));
+    match proof.verify(&blob.blob_id) {
+        Ok(_) => Ok(Some(proof)),
+        Err(broken) => Err(Invariant::D2.broken(format!("blob {:#x}", blob.blob_id), broken.to_string())),
+    }
 }
 
 async fn covering_epoch(sources: &Sources, partition: Partition, seq: Seq) -> Result<Option<u64>, SettlementError> {
-    let records = EpochRecords::new(std::sync::Arc::clone(&sources.store), Metrics::default()).load().await;
+    let records = EpochRecords::new(Arc::clone(&sources.store), Metrics::default()).load().await;
     let records = records.map_err(|error| Invariant::S3.name_in(error))?;
     Ok(records.iter().find(|record| record.cut.covers(partition, seq)).map(|record| record.number.get()))
 }

@@ -1,7 +1,9 @@
 //! Answers, the point they are read at, and how many queries they cost.
 
 use serde_json::{Value, json};
+use tributary_da::EventProof;
 use tributary_schemas::event::Event;
+use tributary_schemas::units::keccak256;
 
 use super::ask::{answer, code, data, graphql, none};
 use crate::fixture::{World, address, attribution, event, inference};
@@ -162,6 +164,27 @@ async fn an_event_comes_with_its_bytes_and_a_proof_that_holds() {
     assert_eq!(code(&graphql, r#"{ event(source: "/test", eventId: "f-1") { key } }"#, none()).await, "ambiguous_event");
     let named = r#"{ event(source: "/test", eventId: "f-1", type: "tributary.feedback.recorded.v1", key: "i2") { key } }"#;
     assert_eq!(data(&graphql, named, none()).await["event"]["key"], "i2");
+}
+
+#[tokio::test]
+async fn the_answer_about_an_available_event_is_a_proof_that_holds_without_the_server() {
+    let world = small_world().await;
+    world.publish().await;
+    let graphql = graphql(&world);
+    let query = "{ events(first: 40) { nodes { raw ordinal batch { seq } proof { leaf path batchRoot batchHeader blob { certificate } opening {
+        symbolIndexes symbols proofs blobSymbols prelude { symbolIndex symbol proof } } } } } }";
+    let events = data(&graphql, query, none()).await["events"]["nodes"].clone();
+    assert!(events.as_array().unwrap().iter().any(|event| event["batch"]["seq"] == 1), "blobs have several batches");
+    for event in events.as_array().unwrap() {
+        let proof = EventProof::parse(json!({ "data": { "event": event } }).to_string().as_bytes()).unwrap();
+        let blob_id = keccak256(&proof.proof.blob.certificate.0);
+        let proved = proof.verify(&blob_id).unwrap();
+        assert_eq!(event["batch"]["seq"], proved.header.seq.get());
+        assert_eq!(proof.proof.opening.symbol_indexes[0], 2 + 8 * proved.batch_in_blob);
+    }
+    assert_eq!(data(&graphql, query, none()).await["events"]["nodes"], events, "made or kept, it is the same");
+    let many = "{ events(first: 1000) { nodes { proof { opening { blobSymbols } } } } }";
+    assert_eq!(code(&graphql, many, none()).await, "too_complex");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tributary_da::Committer;
 
 use super::super::service::{Answer, Ask, Graphql};
 use super::super::settings::Settings;
@@ -32,7 +33,7 @@ pub(super) async fn code(graphql: &Graphql, query: &str, variables: Value) -> St
 }
 
 pub(super) fn graphql(world: &World) -> Arc<Graphql> {
-    Graphql::new(Arc::clone(&world.engine), Settings::default())
+    Graphql::new(Arc::clone(&world.engine), Committer::shipped(), Settings::default())
 }
 
 pub(super) fn none() -> Value {

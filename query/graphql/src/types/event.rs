@@ -6,7 +6,6 @@ use std::sync::Arc;
 use async_graphql::{ID, InputObject, Object, Value};
 use tributary_da::BlobRecord;
 use tributary_journal::Header;
-use tributary_journal::merkle::event_leaf;
 use tributary_schemas::cloudevents;
 use tributary_schemas::event::{Draft, EventType};
 use tributary_schemas::ids::Timestamp;
@@ -21,6 +20,7 @@ use super::super::rows::{Place, Row, rows};
 use super::super::scalars::{DateTime, Hash, Json, Long};
 use super::super::waves::Load;
 use super::finality::{Finality, finality_of_event};
+use super::proof::EventProof;
 use tributary_query::error::{Code, QueryError};
 use tributary_query::hex;
 use tributary_query::sql_text::{SqlText, text};
@@ -260,72 +260,7 @@ impl Event {
 
     async fn proof(&self) -> Result<EventProof, QueryError> {
         let batch = self.open().await?;
-        Ok(EventProof { reader: Arc::clone(&self.reader), ordinal: self.place.ordinal, batch })
-    }
-}
-
-/// leaf and path prove the event in the batch; the opening proves the header in the blob's commitment (null until AVAILABLE).
-pub struct EventProof {
-    reader: Arc<Reader>,
-    batch: Arc<OpenBatch>,
-    ordinal: u32,
-}
-
-#[Object]
-impl EventProof {
-    /// keccak256(keccak256(ordinal as 4 bytes big-endian ‖ event bytes))
-    async fn leaf(&self) -> Result<Hash, QueryError> {
-        Ok(Hash(event_leaf(self.ordinal, self.batch.event_bytes(self.ordinal)?)))
-    }
-
-    /// The siblings from the leaf to the root; a node is keccak256 of its two children in sorted order
-    async fn path(&self) -> Vec<Hash> {
-        self.batch.path(self.ordinal).into_iter().map(Hash).collect()
-    }
-
-    async fn batch_root(&self) -> Hash {
-        Hash(self.batch.header.root)
-    }
-
-    /// The 248 bytes of the batch's header
-    async fn batch_header(&self) -> String {
-        hex(&self.batch.header.encode())
-    }
-
-    async fn blob(&self) -> Result<Option<Blob>, QueryError> {
-        Blob::of_batch(&self.reader, &self.batch.header).await
-    }
-
-    /// Null where the backend of data availability makes no KZG commitment
-    async fn opening(&self) -> Option<HeaderOpening> {
-        None
-    }
-}
-
-/// Openings of a blob's commitment at the symbols that hold a batch's header.
-pub struct HeaderOpening {
-    symbol_indexes: Vec<i32>,
-    symbols: Vec<String>,
-    proofs: Vec<String>,
-    blob_symbols: i32,
-}
-
-#[Object]
-impl HeaderOpening {
-    async fn symbol_indexes(&self) -> &[i32] {
-        &self.symbol_indexes
-    }
-
-    async fn symbols(&self) -> &[String] {
-        &self.symbols
-    }
-
-    async fn proofs(&self) -> &[String] {
-        &self.proofs
-    }
-
-    async fn blob_symbols(&self) -> i32 {
-        self.blob_symbols
+        Ok(EventProof::of(Arc::clone(&self.reader), batch, self.place.ordinal))
     }
 }
 
@@ -398,7 +333,8 @@ pub struct Blob {
 }
 
 impl Blob {
-    async fn of_batch(reader: &Reader, header: &Header) -> Result<Option<Self>, QueryError> {
+    /// The blob that holds a batch, once it is certified.
+    pub(crate) async fn of_batch(reader: &Reader, header: &Header) -> Result<Option<Self>, QueryError> {
         reader.note_moving();
         Ok(reader.session().blob_of(header.partition, header.seq).await?.map(|record| Self { record }))
     }

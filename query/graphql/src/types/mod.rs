@@ -15,6 +15,7 @@ pub(crate) mod model;
 pub(crate) mod model_stats;
 pub(crate) mod pathway;
 pub(crate) mod policy;
+pub(crate) mod proof;
 pub(crate) mod reward;
 pub(crate) mod search;
 pub(crate) mod series;

@@ -1,0 +1,230 @@
+//! The archive: every payload lies in the object store too, under its hash, for longer than a backend keeps it.
+//!
+//! The publisher puts a payload there before it asks a backend to publish it. Who reads asks the backend first, which shows that others
+//! can get it, and then the archive. Neither is trusted: the hash and the commitment are computed anew from what either gives.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::ObjectStore;
+
+use crate::client::{Certificate, DaClient};
+use crate::committer::Committer;
+use crate::error::DaError;
+use crate::metrics::BackendMetrics;
+use crate::names;
+use crate::placement::{Placed, put_once, read};
+use crate::proof::committed;
+use crate::retry::Patience;
+
+/// A [`DaClient`] for readers: a backend, and the archive behind it.
+///
+/// What the backend refuses for good stays refused. Whatever else keeps it from giving a payload (that it is away, that the payload
+/// has expired or is not what was certified, that another backend has certified it) is made up for by the archive.
+///
+/// A publisher needs the backend itself, for a certificate only counts if its payload came back through it.
+pub struct Archive {
+    backend: Arc<dyn DaClient>,
+    store: Arc<dyn ObjectStore>,
+    committer: Arc<Committer>,
+    metrics: BackendMetrics,
+}
+
+impl Archive {
+    /// The archive in this store, behind a backend.
+    pub fn new(
+        backend: Arc<dyn DaClient>,
+        store: Arc<dyn ObjectStore>,
+        committer: Arc<Committer>,
+        metrics: BackendMetrics,
+    ) -> Self {
+        Self { backend, store, committer, metrics }
+    }
+
+    async fn of_backend(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
+        if self.backend.serves(&certificate.backend) {
+            return self.backend.retrieve(certificate).await;
+        }
+        let (theirs, ours) = (&certificate.backend, self.backend.backend());
+        let what = format!("`{theirs}` has certified it, the backend at hand is `{ours}`, and the archive does not have it");
+        Err(DaError::corrupt(names::payload(&certificate.content_hash), what))
+    }
+
+    /// The payload as it lies in the archive, checked; `None` if it does not.
+    async fn archived(&self, certificate: &Certificate) -> Result<Option<Bytes>, DaError> {
+        let Some(payload) = read(&self.store, &names::payload(&certificate.content_hash)).await? else { return Ok(None) };
+        certificate.check_payload(&payload)?;
+        // Certificates of the local backend's first version have none.
+        if !certificate.commitment.is_empty() {
+            let object = format!("certificate {}", certificate.blob_id());
+            let committed = committed(certificate)?;
+            if committed.bytes() != certificate.commitment {
+                return Err(DaError::reject(object, "its commitment differs from what is recorded beside it"));
+            }
+            self.committer.check(object, &committed, &payload).await?;
+        }
+        Ok(Some(payload))
+    }
+}
+
+#[async_trait]
+impl DaClient for Archive {
+    fn backend(&self) -> &'static str {
+        self.backend.backend()
+    }
+
+    /// Whatever was certified may be in the archive.
+    fn serves(&self, _backend: &str) -> bool {
+        true
+    }
+
+    fn payload_bytes_max(&self) -> usize {
+        self.backend.payload_bytes_max()
+    }
+
+    async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
+        self.backend.disperse(payload).await
+    }
+
+    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
+        let missed = match self.of_backend(certificate).await {
+            Ok(payload) => return Ok(payload),
+            Err(refused @ DaError::Reject { .. }) => return Err(refused),
+            Err(missed) => missed,
+        };
+        match (self.archived(certificate).await, missed) {
+            (Ok(Some(payload)), missed) => {
+                tracing::debug!(code = missed.code(), error = %missed, "read from the archive");
+                self.metrics.archive_reads.inc();
+                Ok(payload)
+            }
+            (Ok(None), DaError::Expired { object, at }) => {
+                let what = format!("{object} expired at {at}, and the archive does not have it");
+                Err(DaError::corrupt(names::payload(&certificate.content_hash), what))
+            }
+            // The backend may have it later.
+            (_, missed @ DaError::Retry { .. }) | (Ok(None), missed) => Err(missed),
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// Puts a payload into the archive: durable when it returns.
+pub(crate) async fn put(store: &Arc<dyn ObjectStore>, payload: &Bytes, patience: &Patience) -> Result<(), DaError> {
+    let name = names::payload(&tributary_schemas::units::keccak256(payload));
+    match put_once(store, &name, payload, patience).await? {
+        Placed::Ours => Ok(()),
+        Placed::Theirs(_) => Err(DaError::corrupt(name, "what lies there does not have the hash that names it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::eigenda::stub::{Answer, Stub};
+    use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
+    use crate::fixture::{World, quick};
+    use crate::metrics::Metrics;
+
+    struct Scene {
+        world: World,
+        stub: Stub,
+        eigenda: Arc<EigenDa>,
+        archive: Archive,
+        certificate: Certificate,
+    }
+
+    fn payload() -> Bytes {
+        Bytes::from(vec![3; 1234])
+    }
+
+    impl Scene {
+        /// A payload that is archived and then dispersed.
+        async fn new() -> Self {
+            let (world, stub) = (World::new(1).await, Stub::start().await);
+            let (metrics, committer) = (BackendMetrics::default(), Arc::clone(&world.committer));
+            let settings = EigenDaSettings::new(stub.url());
+            let eigenda = EigenDa::new(settings, Arc::clone(&committer), world.clock.clone(), metrics.clone()).unwrap();
+            let eigenda = Arc::new(eigenda);
+            let backend = Arc::clone(&eigenda) as Arc<dyn DaClient>;
+            let archive = Archive::new(backend, Arc::clone(&world.store), committer, metrics);
+            put(&world.store, &payload(), &Patience::new(&quick(), Metrics::default())).await.unwrap();
+            let certificate = archive.disperse(payload()).await.unwrap();
+            Self { world, stub, eigenda, archive, certificate }
+        }
+
+        async fn retrieve(&self) -> Result<Bytes, DaError> {
+            self.archive.retrieve(&self.certificate).await
+        }
+
+        fn archive_reads(&self) -> u64 {
+            self.archive.metrics.archive_reads.get()
+        }
+
+        async fn overwrite_archived(&self, bytes: &'static [u8]) {
+            self.world.overwrite(&names::payload(&self.certificate.content_hash), Bytes::from_static(bytes)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn the_backend_is_asked_first() {
+        let scene = Scene::new().await;
+        scene.overwrite_archived(b"damaged").await;
+        assert_eq!(scene.retrieve().await.unwrap(), payload());
+        assert_eq!(scene.archive_reads(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_the_backend_does_not_give_comes_from_the_archive() {
+        let scene = Scene::new().await;
+        for answer in [Answer::Lost, Answer::Status(503, Vec::new()), Answer::Status(200, b"a lie".to_vec())] {
+            scene.stub.on_get(answer);
+            assert_eq!(scene.retrieve().await.unwrap(), payload());
+        }
+        scene.stub.forget();
+        scene.world.clock.advance(RETENTION);
+        assert_eq!(scene.retrieve().await.unwrap(), payload());
+        assert_eq!(scene.archive_reads(), 4);
+        let local = Archive::new(
+            scene.world.client(),
+            Arc::clone(&scene.world.store),
+            Arc::clone(&scene.world.committer),
+            BackendMetrics::default(),
+        );
+        assert_eq!(local.retrieve(&scene.certificate).await.unwrap(), payload(), "without the backend that certified it");
+    }
+
+    #[tokio::test]
+    async fn the_archive_is_not_trusted_and_what_it_lacks_is_said() {
+        let scene = Scene::new().await;
+        scene.stub.forget();
+        scene.overwrite_archived(b"damaged").await;
+        assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_unavailable", "the backend should have it");
+        scene.world.clock.advance(RETENTION);
+        assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_corrupt");
+        object_store::ObjectStoreExt::delete(&scene.world.store, &names::payload(&scene.certificate.content_hash)).await.unwrap();
+        let lost = scene.retrieve().await.unwrap_err();
+        assert!(lost.code() == "da_corrupt" && lost.to_string().contains("expired"), "{lost}");
+        assert_eq!(scene.eigenda.retrieve(&scene.certificate).await.unwrap_err().code(), "da_expired");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_with_another_commitment_is_refused_by_the_archive_too() {
+        let scene = Scene::new().await;
+        let other = scene.archive.disperse(Bytes::from(vec![4; 1234])).await.unwrap();
+        scene.stub.forget();
+        scene.world.clock.advance(RETENTION);
+        let mixed = Certificate { bytes: other.bytes, commitment: other.commitment, ..scene.certificate.clone() };
+        let refused = scene.archive.retrieve(&mixed).await.unwrap_err();
+        assert!(refused.code() == "da_corrupt" && refused.to_string().contains("commitment"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_the_backend_calls_bad_is_not_made_good_by_the_archive() {
+        let scene = Scene::new().await;
+        scene.stub.on_get(Answer::Status(418, b"{\"StatusCode\":3,\"Msg\":\"no\"}".to_vec()));
+        assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_rejected");
+    }
+}

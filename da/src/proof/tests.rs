@@ -1,0 +1,496 @@
+//! What a proof proves, and that nothing else passes for one.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../eigenda-client/tests/forge/mod.rs"]
+mod forge;
+
+use std::sync::LazyLock;
+
+use eigenda_client::{Blob, Commitment, Domain, EncodedPayload};
+use proptest::prelude::*;
+use tributary_journal::header::Codec;
+use tributary_journal::{Contents, DeploymentId, SealedBatch};
+use tributary_schemas::ids::{Offset, Partition, Seq, Timestamp};
+
+use super::*;
+use crate::blob;
+use crate::committer::Committer;
+use crate::local::LocalCertificate;
+
+const PARTITION: u32 = 3;
+const FIRST_SEQ: u64 = 5;
+
+fn at(micros: i64) -> Timestamp {
+    Timestamp::from_micros(1_790_000_000_000_000 + micros).unwrap()
+}
+
+/// Bytes that no compressor makes shorter.
+fn noise(seed: &str, bytes: usize) -> Vec<u8> {
+    (0..bytes.div_ceil(32)).flat_map(|n| keccak256(format!("{seed} {n}")).0).take(bytes).collect()
+}
+
+/// A run of batches that begins with [`FIRST_SEQ`], as of a partition that had others before.
+fn seal(batches: &[Vec<Bytes>]) -> Vec<SealedBatch> {
+    let mut sealed: Vec<SealedBatch> = Vec::new();
+    for number in 0..FIRST_SEQ + batches.len() as u64 {
+        let events = number.checked_sub(FIRST_SEQ).map_or_else(Vec::new, |i| batches[usize::try_from(i).unwrap()].clone());
+        let previous = sealed.last().map(|batch| batch.header.clone());
+        let offset = previous.as_ref().map_or(0, |header| header.next_offset.get()) + events.len() as u64 + 1;
+        let contents = Contents {
+            deployment: DeploymentId([7; 16]),
+            partition: Partition::new(PARTITION).unwrap(),
+            previous,
+            next_offset: Offset::new(offset).unwrap(),
+            last_record_hash: keccak256(offset.to_be_bytes()),
+            times: (at(0), at(9)),
+            sealed_at: at(10),
+            events,
+        };
+        sealed.push(SealedBatch::seal(contents).unwrap());
+    }
+    sealed.split_off(usize::try_from(FIRST_SEQ).unwrap())
+}
+
+/// Batches in a blob.
+struct Published {
+    batches: Vec<SealedBatch>,
+    payload: Bytes,
+    committed: BlobCommitment,
+    certificate: Bytes,
+}
+
+impl Published {
+    fn of(events: &[Vec<Bytes>]) -> Self {
+        let batches = seal(events);
+        let payload = blob::encode(&batches);
+        let encoded = EncodedPayload::encode(&payload).unwrap();
+        let domain = encoded.domain();
+        let srs = Committer::shipped().points_for(domain).unwrap();
+        let commitment = Commitment::to(&Blob::of(&encoded), &srs).unwrap();
+        let committed = BlobCommitment { commitment, domain };
+        Self { certificate: local(&payload, committed), batches, payload, committed }
+    }
+
+    fn opening(&self, batch: usize) -> HeaderOpening {
+        open(&self.payload, self.batches[batch].header.seq, &self.committed, &Committer::shipped()).unwrap()
+    }
+
+    /// The proof of an event, by the certificate that is given.
+    fn proof_by(&self, certificate: &Bytes, batch: usize, ordinal: u32) -> EventProof {
+        let sealed = &self.batches[batch];
+        let event = sealed.events().unwrap()[ordinal as usize].clone();
+        let path = sealed.proof(ordinal).unwrap();
+        EventProof::new((ordinal, event), &path, &sealed.header, (certificate.clone(), self.opening(batch)))
+    }
+
+    fn proof(&self, batch: usize, ordinal: u32) -> EventProof {
+        self.proof_by(&self.certificate, batch, ordinal)
+    }
+
+    fn blob_id(&self) -> Hash {
+        keccak256(&self.certificate)
+    }
+}
+
+fn local(payload: &[u8], committed: BlobCommitment) -> Bytes {
+    let fields = LocalCertificate {
+        content_hash: keccak256(payload),
+        payload_bytes: payload.len() as u64,
+        certified_at: at(20),
+        expires_at: at(21),
+        committed: Some(committed),
+    };
+    fields.encode()
+}
+
+/// A certificate of EigenDA with this commitment, of the version with this byte.
+fn eigenda(version: u8, committed: &BlobCommitment) -> Bytes {
+    let mut rlp = forge::rlp(version);
+    let header = [if version == 1 { 0 } else { 1 }, 0, 0, 2];
+    let point = committed.commitment.to_bytes();
+    let shortest = |number: &[u8]| forge::bytes(&number[number.iter().take_while(|byte| **byte == 0).count()..]);
+    *rlp.at(&[&header[..], &[0, 0]].concat()) = shortest(&point[..32]);
+    *rlp.at(&[&header[..], &[0, 1]].concat()) = shortest(&point[32..]);
+    *rlp.at(&[&header[..], &[3]].concat()) = forge::number(committed.domain.symbols().into());
+    Bytes::from([&[version][..], &rlp.encode()].concat())
+}
+
+fn events(count: usize) -> Vec<Bytes> {
+    (0..count).map(|n| Bytes::from(noise(&format!("event {n} of {count}"), 40 + 7 * n))).collect()
+}
+
+/// Three batches, the second without events.
+static PUBLISHED: LazyLock<Published> = LazyLock::new(|| Published::of(&[events(5), Vec::new(), events(4)]));
+/// An event of the last batch.
+static PROOF: LazyLock<EventProof> = LazyLock::new(|| PUBLISHED.proof(2, 1));
+
+fn verify(proof: &EventProof) -> Result<Proved, ProofError> {
+    proof.verify(&PUBLISHED.blob_id())
+}
+
+fn refused(what: &str, proof: &EventProof) -> ProofError {
+    verify(proof).err().unwrap_or_else(|| panic!("{what} was accepted"))
+}
+
+/// Flips every bit that `bytes_of` leads to, one at a time.
+fn refuse_flips(what: &str, bytes_of: impl Fn(&mut EventProof) -> &mut [u8]) {
+    let mut proof = PROOF.clone();
+    for bit in 0..bytes_of(&mut proof).len() * 8 {
+        bytes_of(&mut proof)[bit / 8] ^= 1 << (bit % 8);
+        refused(&format!("bit {bit} of {what}"), &proof);
+        bytes_of(&mut proof)[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert_eq!(proof, *PROOF);
+}
+
+fn flipped(bytes: &Bytes, bit: usize) -> HexBytes {
+    let mut flipped = bytes.to_vec();
+    flipped[bit / 8] ^= 1 << (bit % 8);
+    HexBytes(flipped.into())
+}
+
+#[test]
+fn every_event_of_every_batch_is_proved() {
+    for (batch, sealed) in PUBLISHED.batches.iter().enumerate() {
+        for ordinal in 0..sealed.header.events {
+            let proof = PUBLISHED.proof(batch, ordinal);
+            let proved = verify(&proof).unwrap();
+            assert_eq!((proved.header, proved.ordinal, proved.backend), (sealed.header.clone(), ordinal, "local"));
+            assert_eq!(proved.batch_in_blob as usize, batch);
+            assert_eq!(EventProof::parse(proof.to_json().as_bytes()), Ok(proof));
+        }
+    }
+}
+
+#[test]
+fn a_proof_that_another_program_made_from_the_documents_is_proved() {
+    for (text, backend) in [
+        (include_str!("../../testdata/event-proof.json"), "local"),
+        (include_str!("../../testdata/event-proof-eigenda.json"), "eigenda"),
+    ] {
+        let whole: serde_json::Value = serde_json::from_str(text).unwrap();
+        let blob_id = tributary_schemas::units::parse_hash(whole["blobId"].as_str().unwrap()).unwrap();
+        let proof = EventProof::parse(text.as_bytes()).unwrap();
+        let proved = proof.verify(&blob_id).unwrap();
+        assert_eq!((proved.backend, proved.batch_in_blob, proved.ordinal, proved.header.seq.get()), (backend, 2, 1, 43));
+        assert_eq!(&proof.raw.0[..], b"event 1 of batch 2");
+        let compact = whole["event"].to_string();
+        assert_eq!(EventProof::parse(compact.as_bytes()), Ok(proof));
+    }
+}
+
+#[test]
+fn certificates_of_eigenda_of_every_version_lead_to_the_same_proof() {
+    for version in 1..=3 {
+        let standard = eigenda(version, &PUBLISHED.committed);
+        let generic = Bytes::from([&[1, 0][..], &standard].concat());
+        for certificate in [standard, generic] {
+            let proof = PUBLISHED.proof_by(&certificate, 0, 2);
+            assert_eq!(proof.verify(&keccak256(&certificate)).unwrap().backend, "eigenda");
+            assert_eq!(proof.proof.opening, PUBLISHED.proof(0, 2).proof.opening);
+            assert!(matches!(verify(&proof), Err(ProofError::BlobId { .. })));
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_event_path_header_prelude_symbols_and_openings_is_refused() {
+    for bit in 0..PROOF.raw.0.len() * 8 {
+        let raw = flipped(&PROOF.raw.0, bit);
+        assert_eq!(refused("an event", &EventProof { raw, ..PROOF.clone() }).code(), "proof_event");
+    }
+    refuse_flips("leaf", |proof| &mut proof.proof.leaf.0);
+    refuse_flips("batchRoot", |proof| &mut proof.proof.batch_root.0);
+    refuse_flips("batchHeader", |proof| &mut proof.proof.batch_header.0);
+    refuse_flips("prelude.symbol", |proof| &mut proof.proof.opening.prelude.symbol.0);
+    refuse_flips("prelude.proof", |proof| &mut proof.proof.opening.prelude.proof.0);
+    assert!(PROOF.proof.path.len() > 1);
+    for sibling in 0..PROOF.proof.path.len() {
+        refuse_flips("path", move |proof| &mut proof.proof.path[sibling].0);
+    }
+    for symbol in 0..HEADER_SYMBOLS {
+        refuse_flips("symbols", move |proof| &mut proof.proof.opening.symbols[symbol].0);
+        refuse_flips("proofs", move |proof| &mut proof.proof.opening.proofs[symbol].0);
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_the_certificate_names_another_blob_and_one_of_its_commitment_breaks_the_openings() {
+    let certificates = [PUBLISHED.certificate.clone(), eigenda(3, &PUBLISHED.committed)];
+    for certificate in certificates {
+        let proof = PUBLISHED.proof_by(&certificate, 2, 1);
+        for bit in 0..certificate.len() * 8 {
+            let mut wrong = proof.clone();
+            wrong.proof.blob.certificate = flipped(&certificate, bit);
+            let error = wrong.verify(&keccak256(&certificate)).unwrap_err();
+            assert!(matches!(error, ProofError::BlobId { .. }), "bit {bit}: {error}");
+        }
+    }
+    // A certificate of another blob, trusted by mistake.
+    let other = Published::of(&[events(5), Vec::new(), events(4)]);
+    let commitment = other.committed.commitment;
+    let certificate = local(&PUBLISHED.payload, BlobCommitment { commitment, ..PUBLISHED.committed });
+    let proof = PUBLISHED.proof_by(&certificate, 2, 1);
+    assert_eq!(proof.verify(&keccak256(&certificate)), Err(ProofError::Opening(KzgError::False)));
+}
+
+#[test]
+fn every_flipped_bit_of_the_text_is_refused_in_any_spelling() {
+    let text = PROOF.to_json().into_bytes();
+    for bit in 0..text.len() * 8 {
+        let mut wrong = text.clone();
+        wrong[bit / 8] ^= 1 << (bit % 8);
+        let checked = EventProof::parse(&wrong).and_then(|proof| verify(&proof));
+        assert!(checked.is_err(), "bit {bit}: {}", String::from_utf8_lossy(&wrong));
+    }
+}
+
+#[test]
+fn a_wrong_index_or_ordinal_is_refused() {
+    let right = &PROOF.proof.opening;
+    for which in 0..HEADER_SYMBOLS {
+        for index in (0..PUBLISHED.committed.domain.symbols()).chain([u32::MAX]).filter(|i| *i != right.symbol_indexes[which]) {
+            let mut wrong = PROOF.clone();
+            wrong.proof.opening.symbol_indexes[which] = index;
+            assert_eq!(refused("an index", &wrong).code(), "proof_place");
+        }
+    }
+    for ordinal in (0..9).chain([u32::MAX]).filter(|ordinal| *ordinal != PROOF.ordinal) {
+        assert_eq!(refused("an ordinal", &EventProof { ordinal, ..PROOF.clone() }).code(), "proof_event");
+    }
+    let mut wrong = PROOF.clone();
+    wrong.proof.opening.prelude.symbol_index = 0;
+    assert_eq!(refused("a prelude elsewhere", &wrong).code(), "proof_place");
+    // The opening of another batch's header, and the header with it.
+    let mut wrong = PROOF.clone();
+    wrong.proof.opening = PUBLISHED.opening(0);
+    assert_eq!(refused("another header's opening", &wrong).code(), "proof_place");
+    wrong.proof.batch_header = Hex(PUBLISHED.batches[0].header.encode());
+    assert_eq!(refused("another header", &wrong).code(), "proof_path");
+    // Two proofs in each other's place.
+    let mut wrong = PROOF.clone();
+    wrong.proof.opening.proofs.swap(0, 1);
+    assert_eq!(refused("swapped proofs", &wrong), ProofError::Opening(KzgError::False));
+    // All of it moved by one symbol.
+    let mut wrong = PROOF.clone();
+    wrong.proof.opening.symbol_indexes = right.symbol_indexes.map(|index| index + 1);
+    assert_eq!(refused("everything moved", &wrong).code(), "proof_place");
+}
+
+#[test]
+fn a_wrong_size_of_the_blob_is_refused_where_it_is_stated_and_where_it_is_certified() {
+    let right = PUBLISHED.committed.domain.symbols();
+    for symbols in [1, right / 2, right * 2, Domain::SYMBOLS_MAX] {
+        let mut wrong = PROOF.clone();
+        wrong.proof.opening.blob_symbols = symbols;
+        assert_eq!(refused("a stated size", &wrong).code(), "proof_place");
+        let domain = Domain::new(symbols).unwrap();
+        let certificate = local(&PUBLISHED.payload, BlobCommitment { domain, ..PUBLISHED.committed });
+        wrong.proof.blob.certificate = HexBytes(certificate.clone());
+        let error = wrong.verify(&keccak256(&certificate)).unwrap_err();
+        assert!(matches!(error, ProofError::Prelude(_) | ProofError::Opening(_)), "{symbols}: {error}");
+    }
+}
+
+/// A header that somebody made up: flawless, with the root of a tree of one event.
+fn planted(seq: u64, event: &[u8]) -> Header {
+    let number = |seed: &str| u64::from_be_bytes(*keccak256(seed).first_chunk().unwrap()) >> 1;
+    let (first, next) = (number("offset") / 2, number("offset") / 2 + number("length") / 2);
+    let header = Header {
+        codec: Codec::Verbatim,
+        seq: Seq::new(seq).unwrap(),
+        first_offset: Offset::new(first).unwrap(),
+        next_offset: Offset::new(next).unwrap(),
+        events: 1,
+        raw_bytes: 50_000,
+        body_bytes: 50_000,
+        root: merkle::event_leaf(0, event),
+        body_hash: keccak256("body"),
+        previous_hash: keccak256("previous"),
+        ..PUBLISHED.batches[0].header.clone()
+    };
+    header.check().unwrap();
+    header
+}
+
+/// The places that header `index` would have, opened by somebody who has the whole blob, as anybody has.
+fn opened_at(published: &Published, index: u32) -> HeaderOpening {
+    let encoded = EncodedPayload::encode(&published.payload).unwrap();
+    let srs = Committer::shipped().points_for(encoded.domain()).unwrap();
+    let blob = Blob::of(&encoded);
+    let places = places::of_header(index).unwrap();
+    let opened = places.map(|place| Opening::of(&blob, place, &srs).unwrap());
+    HeaderOpening {
+        symbol_indexes: places,
+        symbols: opened.map(|(claim, _)| Hex(*claim.symbol.as_bytes())),
+        proofs: opened.map(|(_, proof)| Hex(proof.to_bytes())),
+        ..published.opening(0)
+    }
+}
+
+#[test]
+fn a_header_planted_in_an_event_is_refused_wherever_it_says_that_it_is() {
+    let fake_event = b"never recorded";
+    // The blob has one batch, so that bodies begin where header 1 would; its event begins four bytes later.
+    let elsewhere = planted(FIRST_SEQ + 2, fake_event);
+    let event = [&noise("before", Header::BYTES - 4)[..], &elsewhere.encode(), &noise("after", 4000)].concat();
+    let published = Published::of(&[vec![event.into()]]);
+    assert_eq!(published.batches[0].header.codec, Codec::Verbatim, "as it must be for the header to lie there as it is");
+    let opening = opened_at(&published, 2);
+    let made_up = |header: &Header, opening: &HeaderOpening| {
+        let certified = (published.certificate.clone(), opening.clone());
+        let proof = EventProof::new((0, Bytes::from_static(fake_event)), &[], header, certified);
+        proof.verify(&published.blob_id()).unwrap_err()
+    };
+
+    // The blob does hold these symbols, and they are the header: only the place is wrong.
+    let held = [0usize, 1, 2, 3, 4, 5, 6, 7].map(|n| {
+        let index = opening.symbol_indexes[n];
+        SymbolOpening { symbol_index: index, symbol: opening.symbols[n], proof: opening.proofs[n] }.proven().unwrap()
+    });
+    Opening::check_all(&held, &published.committed.commitment, published.committed.domain).unwrap();
+    let joined = held.iter().flat_map(|(claim, _)| claim.symbol.payload().unwrap().to_vec()).collect::<Vec<_>>();
+    assert_eq!(joined, elsewhere.encode());
+
+    // It says that it is the third batch. The blob has one.
+    assert_eq!(made_up(&elsewhere, &opening).code(), "proof_place");
+    // The prelude is changed to say that it has three.
+    let mut more = opening.clone();
+    more.prelude.symbol.0[1 + 10] = 3;
+    assert_eq!(made_up(&elsewhere, &more), ProofError::Opening(KzgError::False));
+    // The prelude is that of a blob which has three.
+    let other = Published::of(&[events(1), events(1), events(1)]);
+    let more = HeaderOpening { prelude: other.opening(0).prelude, ..opening.clone() };
+    assert_eq!(made_up(&elsewhere, &more), ProofError::Opening(KzgError::False));
+    // It says that it is the batch which the blob has, and is looked for where that is.
+    let there = planted(FIRST_SEQ, fake_event);
+    assert_eq!(made_up(&there, &opening).code(), "proof_place");
+    let moved = HeaderOpening { symbol_indexes: places::of_header(0).unwrap(), ..opening };
+    assert_eq!(made_up(&there, &moved).code(), "proof_symbol");
+    // The right symbols of the right place, for another header.
+    assert_eq!(made_up(&there, &published.opening(0)).code(), "proof_symbol");
+    // A batch before the first, and one of another partition.
+    assert_eq!(made_up(&planted(FIRST_SEQ - 1, fake_event), &moved).code(), "proof_place");
+    let foreign = Header { partition: Partition::new(PARTITION + 1).unwrap(), ..there };
+    assert_eq!(made_up(&foreign, &moved).code(), "proof_place");
+}
+
+#[test]
+fn a_payload_that_is_not_the_blobs_gives_no_opening() {
+    let committer = Committer::shipped();
+    let (payload, committed) = (&PUBLISHED.payload, &PUBLISHED.committed);
+    let seq = |number| Seq::new(number).unwrap();
+    for bit in [8 * 40, payload.len() * 8 - 1] {
+        let wrong = flipped(payload, bit).0;
+        let opened = open(&wrong, seq(FIRST_SEQ), committed, &committer);
+        assert!(matches!(&opened, Err(crate::DaError::Corrupt { what, .. }) if what.contains("commits")), "{opened:?}");
+    }
+    for (bytes, number) in [(payload.len(), FIRST_SEQ - 1), (payload.len(), FIRST_SEQ + 3), (30, FIRST_SEQ), (0, FIRST_SEQ)] {
+        let opened = open(&payload[..bytes], seq(number), committed, &committer);
+        assert!(matches!(opened, Err(crate::DaError::Corrupt { .. })), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_certificate_without_a_commitment_is_refused_as_such() {
+    let decoded = LocalCertificate::decode(&PUBLISHED.certificate).unwrap();
+    let older = LocalCertificate { committed: None, ..decoded }.encode();
+    let proof = PUBLISHED.proof_by(&older, 0, 0);
+    let error = proof.verify(&keccak256(&older)).unwrap_err();
+    assert!(matches!(&error, ProofError::Certificate(what) if what.contains("version 1")), "{error}");
+    let recorded = crate::Certificate {
+        bytes: older,
+        content_hash: keccak256(&PUBLISHED.payload),
+        commitment: Bytes::new(),
+        backend: "local".to_owned(),
+        certified_at: at(20),
+        expires_at: None,
+        payload_bytes: PUBLISHED.payload.len() as u64,
+    };
+    assert!(matches!(committed(&recorded), Err(crate::DaError::Reject { .. })));
+    let recorded = crate::Certificate { bytes: PUBLISHED.certificate.clone(), ..recorded };
+    assert_eq!(committed(&recorded).unwrap(), PUBLISHED.committed);
+}
+
+#[test]
+fn an_answer_with_more_in_it_is_a_proof_and_one_with_less_is_none() {
+    let mut answer: serde_json::Value = serde_json::from_str(&PROOF.to_json()).unwrap();
+    answer["source"] = "/somewhere".into();
+    answer["proof"]["blob"]["commitment"] = "0x00".into();
+    assert_eq!(EventProof::parse(answer.to_string().as_bytes()), Ok(PROOF.clone()));
+    for around in [serde_json::json!({ "data": { "event": answer } }), serde_json::json!({ "event": { "proof": answer } })] {
+        assert_eq!(EventProof::parse(around.to_string().as_bytes()), Ok(PROOF.clone()));
+    }
+    answer["proof"]["opening"].as_object_mut().unwrap().remove("prelude");
+    assert_eq!(EventProof::parse(answer.to_string().as_bytes()).unwrap_err().code(), "proof_form");
+    for text in ["", "{}", "null", "[]"] {
+        assert_eq!(EventProof::parse(text.as_bytes()).unwrap_err().code(), "proof_form");
+    }
+    let mut short: serde_json::Value = serde_json::from_str(&PROOF.to_json()).unwrap();
+    short["proof"]["opening"]["symbols"].as_array_mut().unwrap().pop();
+    assert_eq!(EventProof::parse(short.to_string().as_bytes()).unwrap_err().code(), "proof_form");
+}
+
+#[test]
+fn a_proof_takes_less_than_4_kib_without_event_and_certificate() {
+    let binary = |proof: &EventProof| {
+        let path = proof.proof.path.len() * 32;
+        path + Header::BYTES + 9 * (Symbol::BYTES + 64) + 4
+    };
+    // A batch of 100,000 events, the most that one covers, has paths of 17 siblings.
+    let longest = binary(&PROOF) + (17 - PROOF.proof.path.len()) * 32;
+    assert!(longest < 2048, "{longest}");
+    let text = PROOF.to_json().len() - 2 * (PROOF.raw.0.len() + PROOF.proof.blob.certificate.0.len());
+    assert!(text + (17 - PROOF.proof.path.len()) * 69 < 4096, "{text}");
+}
+
+#[test]
+fn the_documented_codes_are_those_of_the_errors() {
+    let page = include_str!("../../../docs/proofs.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `proof_")?.split_once("` | "));
+    let listed: Vec<String> = rows.map(|(code, _)| format!("proof_{code}")).collect();
+    let known = [
+        ProofError::Form(String::new()),
+        ProofError::Certificate(String::new()),
+        ProofError::Header(tributary_journal::Damage::Magic),
+        ProofError::Ordinal { ordinal: 0, events: 0 },
+        ProofError::Path(""),
+        ProofError::Prelude(String::new()),
+        ProofError::Place { what: "", stated: 0, computed: 0 },
+        ProofError::Symbol { index: 0, what: "" },
+        ProofError::Opening(KzgError::False),
+    ];
+    assert_eq!(listed, known.map(|error| error.code().to_owned()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_event_of_any_batches_is_proved_and_no_other_event_at_its_place(
+        sizes in prop::collection::vec(prop::collection::vec(16usize..300, 0..6), 1..5),
+        which in any::<prop::sample::Index>(),
+        another in any::<prop::sample::Index>(),
+    ) {
+        let batch = |(b, sizes): (usize, &Vec<usize>)| {
+            let event = |(e, size): (usize, &usize)| Bytes::from(noise(&format!("{b} {e}"), *size));
+            sizes.iter().enumerate().map(event).collect::<Vec<_>>()
+        };
+        let published = Published::of(&sizes.iter().enumerate().map(batch).collect::<Vec<_>>());
+        let places = |(b, sizes): (usize, &Vec<usize>)| {
+            (0..sizes.len()).map(move |e| (b, u32::try_from(e).unwrap())).collect::<Vec<_>>()
+        };
+        let all = sizes.iter().enumerate().flat_map(places).collect::<Vec<_>>();
+        prop_assume!(!all.is_empty());
+        let (place, other) = (all[which.index(all.len())], all[another.index(all.len())]);
+        let (right, foreign) = (published.proof(place.0, place.1), published.proof(other.0, other.1));
+        let proved = right.verify(&published.blob_id());
+        prop_assert_eq!(proved.map(|proved| (proved.batch_in_blob as usize, proved.ordinal)), Ok(place));
+        if place != other {
+            let mixed = EventProof { raw: foreign.raw, ..right.clone() };
+            prop_assert!(mixed.verify(&published.blob_id()).is_err());
+            let mixed = EventProof { proof: foreign.proof, ..right };
+            prop_assert!(mixed.verify(&published.blob_id()).is_err());
+        }
+    }
+}

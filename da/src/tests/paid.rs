@@ -1,0 +1,203 @@
+//! A backend that is paid: what it costs when publishers die, meet, or are not answered, and that nothing else comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
+
+use super::{blobs, two_blobs_ahead};
+use crate::check::check_all;
+use crate::eigenda::stub::{Answer, Stub};
+use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
+use crate::faulty::{DaFault, FaultyDa};
+use crate::fixture::{Fault, Faulty, World, quick};
+use crate::outbox::State;
+use crate::settings::Settings;
+use crate::{
+    Archive, BackendMetrics, Certificates, DaClient, DaError, Failover, FailoverSettings, LocalDa, Outbox, Publisher,
+    PublisherId, names, recover,
+};
+
+/// Two blobs wait to be published on a network that has a store of its own.
+struct Scene {
+    world: World,
+    network: Arc<FaultyDa>,
+    metrics: BackendMetrics,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let world = two_blobs_ahead().await;
+        let far: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let local = LocalDa::with_committer(far, world.clock.clone(), Arc::clone(&world.committer));
+        let network = FaultyDa::new(Arc::new(local), |_| DaFault::None);
+        Self { world, network, metrics: BackendMetrics::default() }
+    }
+
+    fn publisher(&self, store: Arc<dyn ObjectStore>, id: u8, settings: Settings) -> Arc<Publisher> {
+        let network = Arc::clone(&self.network) as Arc<dyn DaClient>;
+        let outbox = outbox(&self.world, network, Arc::clone(&store), id, &self.metrics);
+        self.world.publisher_with(store, outbox, settings)
+    }
+
+    /// How many attempts were noted before they were made.
+    async fn noted(&self) -> u64 {
+        let listed: Vec<ObjectMeta> = self.world.store.list(Some(&Path::from(names::OUTBOX))).try_collect().await.unwrap();
+        let entries = listed.iter().map(|object| names::parse_outbox(&object.location).unwrap());
+        entries.filter(|(_, state)| *state == State::Sent).count() as u64
+    }
+}
+
+fn outbox(
+    world: &World,
+    behind: Arc<dyn DaClient>,
+    store: Arc<dyn ObjectStore>,
+    id: u8,
+    metrics: &BackendMetrics,
+) -> Arc<dyn DaClient> {
+    Arc::new(Outbox::new(behind, store, world.clock.clone(), PublisherId([id; 16]), metrics.clone()))
+}
+
+/// Everything sealed in partition 0 comes back through the client, and the check finds nothing.
+async fn assert_complete(world: &World, client: Arc<dyn DaClient>) {
+    let certificates = Arc::new(Certificates::new(Arc::clone(&world.store)));
+    let recovered: Vec<_> = recover::batches(certificates, Arc::clone(&client)).try_collect().await.unwrap();
+    assert_eq!(recovered, world.sealed(0).await);
+    let findings: Vec<_> = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), client).try_collect().await.unwrap();
+    assert_eq!(findings, []);
+}
+
+#[tokio::test]
+async fn a_crash_before_or_after_any_write_is_paid_twice_at_most_and_known() {
+    let counted = Scene::new().await;
+    let store = Faulty::new(Arc::clone(&counted.world.store), Fault::None);
+    counted.publisher(store.clone(), 1, quick()).publish_available().await.unwrap();
+    assert_eq!(store.puts(), 10, "plan, archive, attempt, its end, certificate of two blobs");
+    let (mut paid_twice, mut used_again) = (0, 0);
+    for put in 0..10 {
+        for fault in [Fault::DiesBefore(put), Fault::DiesAfter(put)] {
+            let scene = Scene::new().await;
+            let store = Faulty::new(Arc::clone(&scene.world.store), fault);
+            let died = scene.publisher(store, 1, quick()).publish_available().await;
+            assert!(matches!(died, Err(DaError::Retry { .. })), "{fault:?}: {died:?}");
+            scene.publisher(Arc::clone(&scene.world.store), 2, quick()).publish_available().await.unwrap();
+            assert_complete(&scene.world, scene.network.clone()).await;
+            let (extra, unknown) = (scene.network.dispersals() - 2, scene.metrics.outcomes_unknown.get());
+            assert!(extra <= unknown && unknown <= 1, "{fault:?}: {extra} more, {unknown} unknown");
+            assert!(scene.noted().await >= scene.network.dispersals(), "{fault:?}: nothing is sent without a note");
+            paid_twice += extra;
+            used_again += scene.metrics.certificates_found.get();
+        }
+    }
+    assert!(paid_twice > 0 && used_again > 0, "both were met: {paid_twice} paid twice, {used_again} used again");
+}
+
+#[tokio::test]
+async fn two_publishers_at_once_record_one_certificate_for_each_blob_and_note_whatever_they_send() {
+    let mut paid_twice = 0;
+    for seed in 0..60 {
+        let scene = Scene::new().await;
+        let unruly = |seed| Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed));
+        let one = scene.publisher(unruly(2 * seed), 1, quick());
+        let two = scene.publisher(unruly(2 * seed + 1), 2, Settings { blob_bytes_max: 3000, ..quick() });
+        let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
+        assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
+        assert_complete(&scene.world, scene.network.clone()).await;
+        assert!(scene.noted().await >= scene.network.dispersals(), "seed {seed}");
+        paid_twice += scene.network.dispersals() - blobs(&scene.world).await.len() as u64;
+    }
+    assert!(paid_twice > 0, "they met");
+}
+
+/// EigenDA's proxy and a client of it, not patient.
+async fn eigenda(world: &World, metrics: &BackendMetrics) -> (Stub, Arc<dyn DaClient>) {
+    let stub = Stub::start().await;
+    let settings = EigenDaSettings { put_timeout: Duration::from_secs(1), ..EigenDaSettings::new(stub.url()) };
+    let client = EigenDa::new(settings, Arc::clone(&world.committer), world.clock.clone(), metrics.clone()).unwrap();
+    (stub, Arc::new(client))
+}
+
+fn archive(world: &World, backend: Arc<dyn DaClient>) -> Arc<dyn DaClient> {
+    let committer = Arc::clone(&world.committer);
+    Arc::new(Archive::new(backend, Arc::clone(&world.store), committer, BackendMetrics::default()))
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_too_late_is_an_unknown_outcome_and_after_the_expiry_the_archive_gives_the_same() {
+    let (world, metrics) = (two_blobs_ahead().await, BackendMetrics::default());
+    let (stub, client) = eigenda(&world, &metrics).await;
+    let client = outbox(&world, client, Arc::clone(&world.store), 1, &metrics);
+    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client), quick());
+    stub.on_put(Answer::Silent);
+    let late = publisher.publish_available().await;
+    assert!(matches!(late, Err(DaError::OutcomeUnknown { .. })), "{late:?}");
+    publisher.publish_available().await.unwrap();
+    assert_eq!((stub.paid(), metrics.outcomes_unknown.get(), metrics.possibly_paid.get()), (3, 1, 1));
+    let recorded = blobs(&world).await;
+    assert!(recorded.iter().all(|blob| blob.certificate.backend == "eigenda" && blob.certificate.commitment.len() == 64));
+    assert_complete(&world, archive(&world, Arc::clone(&client))).await;
+
+    stub.forget();
+    world.clock.advance(RETENTION);
+    assert_complete(&world, archive(&world, client)).await;
+    assert_complete(&world, archive(&world, world.client())).await;
+    // Whose archive is damaged is told, even while the backend still gives the right bytes.
+    let name = names::payload(&recorded[0].certificate.content_hash);
+    world.overwrite(&name, bytes::Bytes::from_static(b"damaged")).await;
+    let findings: Vec<_> = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), archive(&world, world.client()))
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(findings.into_iter().map(|finding| finding.object).collect::<Vec<_>>(), [name.to_string()]);
+}
+
+#[tokio::test]
+async fn a_blob_that_eigenda_does_not_take_is_published_by_the_second_backend_and_those_after_the_cool_down_by_the_first() {
+    let (world, metrics) = (two_blobs_ahead().await, BackendMetrics::default());
+    let (stub, first) = eigenda(&world, &metrics).await;
+    let first = outbox(&world, first, Arc::clone(&world.store), 1, &metrics);
+    let settings = FailoverSettings { failures_max: 1, cool_down: Duration::from_secs(60) };
+    let client: Arc<dyn DaClient> =
+        Arc::new(Failover::new(first, world.client(), world.clock.clone(), settings, metrics.clone()));
+    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client), quick());
+    stub.on_put(Answer::Status(503, b"no".to_vec()));
+    publisher.publish_available().await.unwrap();
+    world.clock.advance(Duration::from_secs(61));
+    world.seal(0, 10).await;
+    publisher.publish_available().await.unwrap();
+    let backends: Vec<_> = blobs(&world).await.into_iter().map(|blob| blob.certificate.backend).collect();
+    assert_eq!(backends, ["local", "local", "eigenda"]);
+    assert_eq!((metrics.failovers.get(), metrics.on_second.get(), stub.paid()), (1, 0, 1));
+    assert_complete(&world, archive(&world, client)).await;
+}
+
+#[tokio::test]
+async fn any_flipped_byte_of_the_outbox_is_found_and_named_and_so_is_an_attempt_that_was_never_noted() {
+    let scene = Scene::new().await;
+    scene.publisher(Arc::clone(&scene.world.store), 1, quick()).publish_available().await.unwrap();
+    let world = &scene.world;
+    let client = || Arc::clone(&scene.network) as Arc<dyn DaClient>;
+    let findings = || async {
+        let all = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), client());
+        all.try_collect::<Vec<_>>().await.unwrap()
+    };
+    let entries: Vec<_> = world.objects().await.into_iter().filter(|(path, _)| names::parse_outbox(path).is_some()).collect();
+    assert_eq!(entries.len(), 4);
+    for (path, bytes) in entries {
+        for at in (0..bytes.len()).step_by(7) {
+            let mut flipped = bytes.to_vec();
+            flipped[at] ^= 1 << (at % 8);
+            world.overwrite(&path, bytes::Bytes::from(flipped)).await;
+            assert!(findings().await.iter().any(|finding| finding.object == path.to_string()), "{path} byte {at}");
+        }
+        object_store::ObjectStoreExt::delete(&world.store, &path).await.unwrap();
+        let is_named = findings().await.iter().any(|finding| finding.object == path.to_string());
+        // That an attempt did not end is what a crash leaves.
+        assert_eq!(is_named, path.as_ref().ends_with(".sent.json"), "{path}");
+        world.overwrite(&path, bytes).await;
+    }
+    assert_eq!(findings().await, []);
+}
