@@ -1,21 +1,23 @@
-//! The archive: every payload lies in the object store too, under its hash, for longer than a backend keeps it.
+//! The archive: every payload lies in the object store too, for longer than a backend keeps it, under the name that its commitment
+//! gives. So a certificate alone finds its payload in any copy of the archive, whoever holds it.
 //!
 //! The publisher puts a payload there before it asks a backend to publish it. Who reads asks the backend first, which shows that others
-//! can get it, and then the archive. Neither is trusted: the hash and the commitment are computed anew from what either gives.
+//! can get it, and then the archive. Neither is trusted: the commitment is computed anew from what either gives.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
+use tributary_schemas::ids::Timestamp;
+use tributary_schemas::units::Hash;
 
-use crate::client::{Certificate, DaClient};
-use crate::committer::Committer;
+use crate::client::{Certificate, DaClient, Wanted};
+use crate::committed;
+use crate::committer::{BlobCommitment, Committer};
 use crate::error::DaError;
 use crate::metrics::BackendMetrics;
-use crate::names;
 use crate::placement::{Placed, put_once, read};
-use crate::proof::committed;
 use crate::retry::Patience;
 
 /// A [`DaClient`] for readers: a backend, and the archive behind it.
@@ -42,28 +44,20 @@ impl Archive {
         Self { backend, store, committer, metrics }
     }
 
-    async fn of_backend(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
-        if self.backend.serves(&certificate.backend) {
-            return self.backend.retrieve(certificate).await;
+    async fn of_backend(&self, wanted: &Wanted, theirs: &str, committed: &BlobCommitment) -> Result<Bytes, DaError> {
+        if self.backend.serves(theirs) {
+            return self.backend.retrieve(wanted).await;
         }
-        let (theirs, ours) = (&certificate.backend, self.backend.backend());
+        let ours = self.backend.backend();
         let what = format!("`{theirs}` has certified it, the backend at hand is `{ours}`, and the archive does not have it");
-        Err(DaError::corrupt(names::payload(&certificate.content_hash), what))
+        Err(DaError::corrupt(committed.payload_name(), what))
     }
 
     /// The payload as it lies in the archive, checked; `None` if it does not.
-    async fn archived(&self, certificate: &Certificate) -> Result<Option<Bytes>, DaError> {
-        let Some(payload) = read(&self.store, &names::payload(&certificate.content_hash)).await? else { return Ok(None) };
-        certificate.check_payload(&payload)?;
-        // Certificates of the local backend's first version have none.
-        if !certificate.commitment.is_empty() {
-            let object = format!("certificate {}", certificate.blob_id());
-            let committed = committed(certificate)?;
-            if committed.bytes() != certificate.commitment {
-                return Err(DaError::reject(object, "its commitment differs from what is recorded beside it"));
-            }
-            self.committer.check(object, &committed, &payload).await?;
-        }
+    async fn archived(&self, committed: &BlobCommitment) -> Result<Option<Bytes>, DaError> {
+        let name = committed.payload_name();
+        let Some(payload) = read(&self.store, &name).await? else { return Ok(None) };
+        self.committer.check(name, committed, &payload).await?;
         Ok(Some(payload))
     }
 }
@@ -87,13 +81,18 @@ impl DaClient for Archive {
         self.backend.disperse(payload).await
     }
 
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
-        let missed = match self.of_backend(certificate).await {
+    async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
+        self.backend.under_way(content_hash).await
+    }
+
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
+        let (theirs, committed) = committed::committed(&wanted.certificate)?;
+        let missed = match self.of_backend(wanted, theirs, &committed).await {
             Ok(payload) => return Ok(payload),
             Err(refused @ DaError::Reject { .. }) => return Err(refused),
             Err(missed) => missed,
         };
-        match (self.archived(certificate).await, missed) {
+        match (self.archived(&committed).await, missed) {
             (Ok(Some(payload)), missed) => {
                 tracing::debug!(code = missed.code(), error = %missed, "read from the archive");
                 self.metrics.archive_reads.inc();
@@ -101,7 +100,7 @@ impl DaClient for Archive {
             }
             (Ok(None), DaError::Expired { object, at }) => {
                 let what = format!("{object} expired at {at}, and the archive does not have it");
-                Err(DaError::corrupt(names::payload(&certificate.content_hash), what))
+                Err(DaError::corrupt(committed.payload_name(), what))
             }
             // The backend may have it later.
             (_, missed @ DaError::Retry { .. }) | (Ok(None), missed) => Err(missed),
@@ -111,11 +110,16 @@ impl DaClient for Archive {
 }
 
 /// Puts a payload into the archive: durable when it returns.
-pub(crate) async fn put(store: &Arc<dyn ObjectStore>, payload: &Bytes, patience: &Patience) -> Result<(), DaError> {
-    let name = names::payload(&tributary_schemas::units::keccak256(payload));
+pub(crate) async fn put(
+    store: &Arc<dyn ObjectStore>,
+    committed: &BlobCommitment,
+    payload: &Bytes,
+    patience: &Patience,
+) -> Result<(), DaError> {
+    let name = committed.payload_name();
     match put_once(store, &name, payload, patience).await? {
         Placed::Ours => Ok(()),
-        Placed::Theirs(_) => Err(DaError::corrupt(name, "what lies there does not have the hash that names it")),
+        Placed::Theirs(_) => Err(DaError::corrupt(name, "what lies there is not what the commitment in its name is to")),
     }
 }
 
@@ -127,6 +131,7 @@ mod tests {
     use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
     use crate::fixture::{World, quick};
     use crate::metrics::Metrics;
+    use crate::names;
 
     struct Scene {
         world: World,
@@ -150,13 +155,14 @@ mod tests {
             let eigenda = Arc::new(eigenda);
             let backend = Arc::clone(&eigenda) as Arc<dyn DaClient>;
             let archive = Archive::new(backend, Arc::clone(&world.store), committer, metrics);
-            put(&world.store, &payload(), &Patience::new(&quick(), Metrics::default())).await.unwrap();
+            let committed = world.committer.commit(&payload()).await.unwrap();
+            put(&world.store, &committed, &payload(), &Patience::new(&quick(), Metrics::default())).await.unwrap();
             let certificate = archive.disperse(payload()).await.unwrap();
             Self { world, stub, eigenda, archive, certificate }
         }
 
         async fn retrieve(&self) -> Result<Bytes, DaError> {
-            self.archive.retrieve(&self.certificate).await
+            self.archive.retrieve(&self.certificate.wanted()).await
         }
 
         fn archive_reads(&self) -> u64 {
@@ -164,7 +170,7 @@ mod tests {
         }
 
         async fn overwrite_archived(&self, bytes: &'static [u8]) {
-            self.world.overwrite(&names::payload(&self.certificate.content_hash), Bytes::from_static(bytes)).await;
+            self.world.overwrite(&names::payload(&self.certificate.commitment), Bytes::from_static(bytes)).await;
         }
     }
 
@@ -193,7 +199,11 @@ mod tests {
             Arc::clone(&scene.world.committer),
             BackendMetrics::default(),
         );
-        assert_eq!(local.retrieve(&scene.certificate).await.unwrap(), payload(), "without the backend that certified it");
+        assert_eq!(
+            local.retrieve(&scene.certificate.wanted()).await.unwrap(),
+            payload(),
+            "without the backend that certified it"
+        );
     }
 
     #[tokio::test]
@@ -204,20 +214,25 @@ mod tests {
         assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_unavailable", "the backend should have it");
         scene.world.clock.advance(RETENTION);
         assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_corrupt");
-        object_store::ObjectStoreExt::delete(&scene.world.store, &names::payload(&scene.certificate.content_hash)).await.unwrap();
+        object_store::ObjectStoreExt::delete(&scene.world.store, &names::payload(&scene.certificate.commitment)).await.unwrap();
         let lost = scene.retrieve().await.unwrap_err();
         assert!(lost.code() == "da_corrupt" && lost.to_string().contains("expired"), "{lost}");
-        assert_eq!(scene.eigenda.retrieve(&scene.certificate).await.unwrap_err().code(), "da_expired");
+        assert_eq!(scene.eigenda.retrieve(&scene.certificate.wanted()).await.unwrap_err().code(), "da_expired");
     }
 
     #[tokio::test]
-    async fn a_certificate_with_another_commitment_is_refused_by_the_archive_too() {
+    async fn a_certificate_alone_finds_its_payload_in_a_copy_of_the_archive() {
         let scene = Scene::new().await;
+        let copy = World::new(1).await;
+        copy.overwrite(&names::payload(&scene.certificate.commitment), payload()).await;
+        let committer = Arc::clone(&scene.world.committer);
+        let archive = Archive::new(copy.client(), Arc::clone(&copy.store), committer, BackendMetrics::default());
+        let wanted = Wanted { certificate: scene.certificate.bytes.clone(), expires_at: None };
+        assert_eq!(archive.retrieve(&wanted).await.unwrap(), payload());
+        // And nothing else passes for it there.
         let other = scene.archive.disperse(Bytes::from(vec![4; 1234])).await.unwrap();
-        scene.stub.forget();
-        scene.world.clock.advance(RETENTION);
-        let mixed = Certificate { bytes: other.bytes, commitment: other.commitment, ..scene.certificate.clone() };
-        let refused = scene.archive.retrieve(&mixed).await.unwrap_err();
+        copy.overwrite(&names::payload(&other.commitment), payload()).await;
+        let refused = archive.retrieve(&other.wanted()).await.unwrap_err();
         assert!(refused.code() == "da_corrupt" && refused.to_string().contains("commitment"), "{refused}");
     }
 

@@ -9,7 +9,7 @@ use object_store::path::Path;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::{Partition, Seq};
+use tributary_schemas::ids::{Partition, Seq, Timestamp};
 
 use crate::error::DaError;
 use crate::names;
@@ -70,6 +70,16 @@ impl Certificates {
         let blobs = known.entry(partition).or_default();
         self.extend(partition, blobs).await?;
         Ok(blobs.last().cloned())
+    }
+
+    /// How many blobs, of those that were read, a backend will forget within this time. Nothing is read.
+    pub(crate) async fn expiring_within(&self, soon: Duration, now: Timestamp) -> u64 {
+        let soon = i64::try_from(soon.as_micros()).unwrap_or(i64::MAX);
+        let known = self.known.lock().await;
+        let left = |blob: &BlobRecord| Some(blob.certificate.expires_at?.micros().saturating_sub(now.micros()));
+        let expires =
+            |blob: &&BlobRecord| blob.certificate.is_billed() && left(blob).is_some_and(|left| (1..=soon).contains(&left));
+        known.values().flatten().filter(expires).count() as u64
     }
 
     /// Returns once everything in `cut` is certified, with the certified cut.

@@ -1,9 +1,12 @@
 //! Looks at everything this stage ever wrote and names what is not as it must be.
 
+mod owners;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -12,11 +15,12 @@ use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::blob;
-use crate::client::DaClient;
+use crate::client::{Certificate, DaClient};
+use crate::committer::Committer;
 use crate::error::DaError;
-use crate::local;
+use crate::manifest::ManifestRecord;
 use crate::names;
-use crate::outbox::{Attempt, Entry, State};
+use crate::outbox::{Attempt, State};
 use crate::placement::read;
 use crate::plan::Plan;
 use crate::record::BlobRecord;
@@ -30,6 +34,22 @@ pub struct Finding {
     pub what: String,
 }
 
+/// What is checked, and with what.
+#[derive(Clone)]
+pub struct Checked {
+    /// The store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The batches that blobs must hold.
+    pub journal: Arc<Journal>,
+    /// Whom readers ask.
+    pub client: Arc<dyn DaClient>,
+    /// Makes the commitments that name payloads.
+    pub committer: Arc<Committer>,
+}
+
+/// The payloads of manifests that are about to be recorded, given those that are: who publishes them may be under way, or have died.
+pub type Outstanding = Box<dyn FnOnce(Vec<ManifestRecord>) -> BoxFuture<'static, Result<Vec<Bytes>, DaError>> + Send>;
+
 /// Checks every plan, payload and recorded certificate against each other, the backend and the journal:
 ///
 /// - each record has its canonical spelling and its own hash, lies under its own name and belongs to this deployment;
@@ -37,6 +57,7 @@ pub struct Finding {
 /// - each certificate carries out its plan; only the last plan of a partition may still lack one;
 /// - each payload is what was certified, and its batches are byte for byte those of the journal: from the backend, and in the
 ///   archive;
+/// - each recorded page of a manifest comes back as it was certified; what pages say, [`crate::manifest`] checks;
 /// - each entry of the outbox is of a payload that was planned, and of an attempt that was noted before it was made;
 /// - nothing else lies under `da/`.
 ///
@@ -44,26 +65,33 @@ pub struct Finding {
 ///
 /// # Errors
 /// [`DaError::Retry`] or [`DaError::Journal`] where something could not be read, so that it could not be checked.
-pub fn check_all(
-    store: Arc<dyn ObjectStore>,
-    journal: Arc<Journal>,
-    client: Arc<dyn DaClient>,
-) -> BoxStream<'static, Result<Finding, DaError>> {
+pub fn check_all(checked: Checked, outstanding: Outstanding) -> BoxStream<'static, Result<Finding, DaError>> {
     let listed = async move {
-        // In the opposite order of writing, so that whatever a listed object needs is listed too.
+        // In the opposite order of writing, so that whatever a listed object needs is listed too. But for pages of manifests: the one
+        // that is written now is known only after those that were.
         let mut listing = Listing::default();
         for under in [names::CERTIFICATES, names::OUTBOX, names::BLOBS, names::PLANS, names::ROOT] {
-            listing.add(&store, under).await?;
+            listing.add(&checked.store, under).await?;
         }
         // Now every batch that a listed plan names is sealed.
-        journal.refresh_all().await?;
-        let audit = Arc::new(Audit { store, journal, client });
-        let (strays, lanes) = audit.read_records(listing).await?;
+        checked.journal.refresh_all().await?;
+        let audit = Arc::new(Audit { checked });
+        let lanes = audit.lanes(&listing).await?;
+        let (manifests, damaged) = audit.manifests().await?;
+        let owners = audit.owners(&lanes, &manifests, outstanding).await?;
+        let strays = audit.strays(&listing, &owners).await?;
+        let of_manifests = Arc::clone(&audit).published_manifests(manifests);
         let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
-        // Strays last: a damaged plan leaves its payload without one, and the damage is to be named first.
-        Ok::<_, DaError>(lanes.chain(stream::iter(strays.into_iter().map(Ok))))
+        // Strays last: a damaged record leaves its payload without one, and the damage is to be named first.
+        let found = stream::iter(damaged.into_iter().map(Ok)).chain(lanes).chain(of_manifests);
+        Ok::<_, DaError>(found.chain(stream::iter(strays.into_iter().map(Ok))))
     };
     stream::once(listed).try_flatten().boxed()
+}
+
+/// For where no manifests are published.
+pub fn none_outstanding() -> Outstanding {
+    Box::new(|_| Box::pin(async { Ok(Vec::new()) }))
 }
 
 /// What lies under `da/`.
@@ -71,6 +99,7 @@ pub fn check_all(
 struct Listing {
     certificates: BTreeSet<(Partition, Seq)>,
     plans: BTreeSet<(Partition, Seq)>,
+    /// By the hashes in their names.
     payloads: BTreeSet<Hash>,
     outbox: BTreeSet<(Attempt, State)>,
     strays: BTreeSet<Path>,
@@ -95,7 +124,7 @@ impl Listing {
     fn has_a_name(path: &Path) -> bool {
         let record = |under| names::parse_record(under, path).is_some();
         let other = names::parse_payload(path).is_some() || names::parse_outbox(path).is_some();
-        record(names::CERTIFICATES) || record(names::PLANS) || other
+        record(names::CERTIFICATES) || record(names::PLANS) || other || names::parse_manifest(path).is_some()
     }
 }
 
@@ -108,63 +137,52 @@ struct LaneRecords {
 }
 
 struct Audit {
-    store: Arc<dyn ObjectStore>,
-    journal: Arc<Journal>,
-    client: Arc<dyn DaClient>,
+    checked: Checked,
 }
 
 impl Audit {
-    /// Reads plans and certificates; what belongs to no partition comes as findings at once.
-    async fn read_records(&self, listing: Listing) -> Result<(Vec<Finding>, Vec<LaneRecords>), DaError> {
+    /// Reads plans and certificates.
+    async fn lanes(&self, listing: &Listing) -> Result<Vec<LaneRecords>, DaError> {
+        let store = &self.checked.store;
         let mut lanes: BTreeMap<Partition, LaneRecords> = BTreeMap::new();
-        for (partition, first) in listing.plans {
-            let lane = lanes.entry(partition).or_default();
-            let Some(bytes) = read(&self.store, &names::plan(partition, first)).await? else { continue };
-            match Plan::decode(partition, first, &bytes).and_then(|plan| self.at_home(plan)) {
+        for (partition, first) in &listing.plans {
+            let lane = lanes.entry(*partition).or_default();
+            let Some(bytes) = read(store, &names::plan(*partition, *first)).await? else { continue };
+            match Plan::decode(*partition, *first, &bytes).and_then(|plan| self.at_home(plan)) {
                 Ok(plan) => lane.plans.push(plan),
                 Err(error) => lane.findings.push(finding(error)?),
             }
         }
-        for (partition, first) in listing.certificates {
-            let lane = lanes.entry(partition).or_default();
-            let Some(bytes) = read(&self.store, &names::certificate(partition, first)).await? else { continue };
-            match BlobRecord::decode(partition, first, &bytes) {
-                Ok(blob) => lane.blobs.extend([(first, blob)]),
+        for (partition, first) in &listing.certificates {
+            let lane = lanes.entry(*partition).or_default();
+            let Some(bytes) = read(store, &names::certificate(*partition, *first)).await? else { continue };
+            match BlobRecord::decode(*partition, *first, &bytes) {
+                Ok(blob) => lane.blobs.extend([(*first, blob)]),
                 Err(error) => lane.findings.push(finding(error)?),
             }
         }
-        let planned: BTreeSet<Hash> = lanes.values().flat_map(|lane| &lane.plans).map(|plan| plan.payload_hash).collect();
-        let mut strays: Vec<Finding> =
-            listing.strays.iter().map(|path| found(path, "nothing of this name belongs here")).collect();
-        // A plan that could not be read is a finding of its own; its payload is then without a plan as well.
-        let unplanned = listing.payloads.iter().filter(|hash| !planned.contains(*hash));
-        strays.extend(unplanned.map(|hash| found(&names::payload(hash), "no plan names this payload")));
-        strays.extend(self.outbox(&listing.outbox, &planned).await?);
-        Ok((strays, lanes.into_values().collect()))
+        Ok(lanes.into_values().collect())
     }
 
-    /// What is wrong with the outbox.
-    async fn outbox(&self, noted: &BTreeSet<(Attempt, State)>, planned: &BTreeSet<Hash>) -> Result<Vec<Finding>, DaError> {
-        let mut findings = Vec::new();
-        for (attempt, state) in noted {
-            let name = names::outbox(attempt, *state);
-            let Some(bytes) = read(&self.store, &name).await? else { continue };
-            if let Err(error) = Entry::decode(attempt, *state, &bytes) {
-                findings.push(finding(error)?);
-            } else if !planned.contains(&attempt.payload_hash) {
-                findings.push(found(&name, "no plan names its payload"));
-            }
-            // It may have been written behind the listing's back.
-            let sent = names::outbox(attempt, State::Sent);
-            if !noted.contains(&(*attempt, State::Sent)) && read(&self.store, &sent).await?.is_none() {
-                findings.push(found(&sent, &format!("it is missing, though the attempt ended: {name}")));
+    /// Reads the records of manifests; those that are damaged come as findings.
+    async fn manifests(&self) -> Result<(Vec<ManifestRecord>, Vec<Finding>), DaError> {
+        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        let mut objects = self.checked.store.list(Some(&Path::from(names::MANIFESTS)));
+        while let Some(object) = objects.try_next().await.map_err(|e| DaError::retry(names::MANIFESTS, e))? {
+            let Some((epoch, page)) = names::parse_manifest(&object.location) else { continue };
+            let Some(bytes) = read(&self.checked.store, &object.location).await? else { continue };
+            match ManifestRecord::decode(epoch, page, &bytes) {
+                Ok(record) if record.deployment == self.checked.journal.genesis().deployment => records.push(record),
+                Ok(_) => damaged.push(found(&object.location, "it belongs to another deployment")),
+                Err(error) => damaged.push(finding(error)?),
             }
         }
-        Ok(findings)
+        records.sort_unstable_by_key(|record| (record.epoch, record.page));
+        Ok((records, damaged))
     }
 
     fn at_home(&self, plan: Plan) -> Result<Plan, DaError> {
-        match plan.deployment == self.journal.genesis().deployment {
+        match plan.deployment == self.checked.journal.genesis().deployment {
             true => Ok(plan),
             false => Err(DaError::corrupt(names::plan(plan.partition, plan.first_seq), "it belongs to another deployment")),
         }
@@ -198,55 +216,74 @@ impl Audit {
     /// One plan and its certificate, if it has one already.
     async fn pair(&self, plan: Plan, blob: Option<BlobRecord>) -> Result<Vec<Finding>, DaError> {
         let name = names::plan(plan.partition, plan.first_seq);
-        let batches = match self.journal_batches(&plan).await? {
-            Ok(batches) => batches,
+        let expected = match self.planned(&plan).await? {
+            Ok(expected) => expected,
             Err(what) => return Ok(vec![found(&name, &what)]),
         };
-        let expected = blob::encode(&batches);
-        if keccak256(&expected) != plan.payload_hash || expected.len() as u64 != plan.payload_bytes {
-            return Ok(vec![found(&name, "the journal's batches do not make the payload that it names")]);
+        let Some(blob) = blob else { return self.outstanding(&expected).await };
+        if !blob.carries_out(&plan) {
+            let certificate = names::certificate(plan.partition, plan.first_seq);
+            return Ok(vec![found(&certificate, "it certifies something else than its plan")]);
         }
-        let payload = match blob {
-            None => return self.outstanding(&plan, &expected).await,
-            Some(blob) if !blob.carries_out(&plan) => {
-                let certificate = names::certificate(plan.partition, plan.first_seq);
-                return Ok(vec![found(&certificate, "it certifies something else than its plan")]);
-            }
-            Some(blob) => self.published(&blob).await,
-        };
-        match payload {
+        match self.published(&blob.certificate).await {
             Ok(payload) if payload == expected => Ok(Vec::new()),
-            Ok(_) => Ok(vec![found(&names::payload(&plan.payload_hash), "it differs from the journal's batches")]),
+            Ok(_) => Ok(vec![found(&names::payload(&blob.certificate.commitment), "it differs from the journal's batches")]),
             Err(error) => Ok(vec![finding(error)?]),
         }
     }
 
     /// What the backend gives for a certificate. A network's copy is not the only one: the archive has the payload as well.
-    async fn published(&self, blob: &BlobRecord) -> Result<Bytes, DaError> {
-        let certificate = &blob.certificate;
-        if certificate.backend != local::BACKEND {
-            let name = names::payload(&certificate.content_hash);
-            let archived = read(&self.store, &name).await?;
+    async fn published(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
+        if certificate.is_billed() {
+            let name = names::payload(&certificate.commitment);
+            let archived = read(&self.checked.store, &name).await?;
             certificate.check_payload(&archived.ok_or_else(|| DaError::corrupt(name, "the archive does not have it"))?)?;
         }
-        let payload = self.client.retrieve(certificate).await?;
+        let payload = self.checked.client.retrieve(&certificate.wanted()).await?;
         certificate.check_payload(&payload)?;
         Ok(payload)
     }
 
+    /// The findings of the pages of manifests, page by page.
+    fn published_manifests(self: Arc<Self>, records: Vec<ManifestRecord>) -> BoxStream<'static, Result<Finding, DaError>> {
+        let pages = stream::iter(records).then(move |record| {
+            let audit = Arc::clone(&self);
+            async move {
+                match audit.published(&record.certificate).await {
+                    Ok(_) => Ok(None),
+                    Err(error) => finding(error).map(Some),
+                }
+            }
+        });
+        pages.filter_map(|found| async { found.transpose() }).boxed()
+    }
+
     /// A plan that is not certified yet: its payload may lie in the archive already, and is right if it does.
-    async fn outstanding(&self, plan: &Plan, expected: &Bytes) -> Result<Vec<Finding>, DaError> {
-        let name = names::payload(&plan.payload_hash);
-        let payload = read(&self.store, &name).await?;
+    async fn outstanding(&self, expected: &Bytes) -> Result<Vec<Finding>, DaError> {
+        let name = self.checked.committer.commit(expected).await?.payload_name();
+        let payload = read(&self.checked.store, &name).await?;
         let wrong = payload.is_some_and(|payload| payload != expected);
         Ok(wrong.then(|| found(&name, "it differs from the journal's batches")).into_iter().collect())
+    }
+
+    /// The payload that a plan names, or why the journal does not make it.
+    async fn planned(&self, plan: &Plan) -> Result<Result<Bytes, String>, DaError> {
+        let batches = match self.journal_batches(plan).await? {
+            Ok(batches) => batches,
+            Err(what) => return Ok(Err(what)),
+        };
+        let payload = blob::encode(&batches);
+        match keccak256(&payload) == plan.payload_hash && payload.len() as u64 == plan.payload_bytes {
+            true => Ok(Ok(payload)),
+            false => Ok(Err("the journal's batches do not make the payload that it names".to_owned())),
+        }
     }
 
     /// The batches that a plan names, or why the journal does not have them.
     async fn journal_batches(&self, plan: &Plan) -> Result<Result<Vec<tributary_journal::SealedBatch>, String>, DaError> {
         let mut batches = Vec::new();
         for seq in (plan.first_seq.get()..=plan.last_seq.get()).filter_map(Seq::new) {
-            match self.journal.read(plan.partition, seq).await {
+            match self.checked.journal.read(plan.partition, seq).await {
                 Ok(batch) => batches.push(batch),
                 Err(error @ (JournalError::Corrupt { .. } | JournalError::Refused(_))) => {
                     return Ok(Err(format!("the journal does not have its batch {seq}: {error}")));
@@ -290,6 +327,7 @@ fn finding(error: DaError) -> Result<Finding, DaError> {
         DaError::Retry { .. }
         | DaError::Down { .. }
         | DaError::OutcomeUnknown { .. }
+        | DaError::UnderWay { .. }
         | DaError::Late { .. }
         | DaError::Journal(_) => Err(error),
     }

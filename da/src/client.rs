@@ -5,7 +5,10 @@ use bytes::Bytes;
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::{Hash, keccak256};
 
+use crate::committed;
 use crate::error::DaError;
+use crate::local::{self, LocalCertificate};
+use crate::names;
 use crate::settings::PAYLOAD_BYTES_LIMIT;
 
 /// A backend that publishes payloads and certifies them. Every one passes [`crate::conformance::run`].
@@ -35,12 +38,28 @@ pub trait DaClient: Send + Sync + 'static {
     /// [`DaError::Reject`]: never will be. [`DaError::Corrupt`]: what was certified is not what was sent.
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError>;
 
-    /// The payload of a certificate, checked against it.
+    /// Until when another publisher may be at this payload (by its keccak-256), which is left to it meanwhile; `None`: nobody is.
+    /// A backend that costs nothing does not ask.
+    async fn under_way(&self, _content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
+        Ok(None)
+    }
+
+    /// The payload of a certificate: the one and only that the certificate commits to, which is computed anew.
     ///
     /// [`DaError::Retry`]: not reachable now. [`DaError::Expired`]: the time for which it was promised is over, and it is gone.
-    /// [`DaError::Reject`]: the backend calls the certificate bad, for good.
+    /// [`DaError::Reject`]: the certificate cannot be read, is another backend's, or the backend calls it bad, for good.
     /// [`DaError::Corrupt`]: the payload is gone or differs from what was certified.
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError>;
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError>;
+}
+
+/// What a payload is retrieved by: its certificate, and nothing that is recorded beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The certificate as the backend gave it.
+    pub certificate: Bytes,
+    /// Until when the backend keeps the payload, where a record says so. To some backends "expired" and "down" are one answer; this
+    /// tells the two apart, and decides nothing else.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A backend's word that a payload is available.
@@ -50,7 +69,7 @@ pub struct Certificate {
     pub bytes: Bytes,
     /// keccak-256 of the payload.
     pub content_hash: Hash,
-    /// The payload's polynomial commitment; empty for a backend that makes none.
+    /// The commitment to the payload's blob, 64 bytes: x, then y. It names the payload in the archive.
     pub commitment: Bytes,
     /// The backend that certified.
     pub backend: String,
@@ -68,9 +87,33 @@ impl Certificate {
         keccak256(&self.bytes)
     }
 
-    /// Checks a payload against the certificate: its length and its hash.
+    /// What its payload is retrieved by.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { certificate: self.bytes.clone(), expires_at: self.expires_at }
+    }
+
+    /// Whether its dispersal was paid for, and its payload is forgotten some day.
+    pub fn is_billed(&self) -> bool {
+        self.backend != local::BACKEND
+    }
+
+    /// Checks what is recorded beside the certificate's bytes against what they say: backend and commitment, and of the local
+    /// backend everything.
+    pub fn check_bytes(&self) -> Result<(), String> {
+        let (backend, committed) = committed::read(&self.bytes).map_err(|what| format!("its certificate: {what}"))?;
+        let mut same = (backend, &committed.bytes()) == (self.backend.as_str(), &self.commitment);
+        if same && backend == local::BACKEND {
+            same = LocalCertificate::decode(&self.bytes)?.certificate() == *self;
+        }
+        same.then_some(()).ok_or_else(|| "its certificate says something else than what is recorded beside it".to_owned())
+    }
+
+    /// Checks a payload against what is recorded: its length and its hash.
+    ///
+    /// # Errors
+    /// [`DaError::Corrupt`] naming the payload.
     pub fn check_payload(&self, payload: &[u8]) -> Result<(), DaError> {
-        let object = || crate::names::payload(&self.content_hash);
+        let object = || names::payload(&self.commitment);
         if u64::try_from(payload.len()).ok() != Some(self.payload_bytes) {
             let what = format!("it has {} bytes, {} were certified", payload.len(), self.payload_bytes);
             return Err(DaError::corrupt(object(), what));

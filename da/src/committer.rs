@@ -40,6 +40,11 @@ impl BlobCommitment {
     pub fn bytes(&self) -> Bytes {
         Bytes::copy_from_slice(&self.commitment.to_bytes())
     }
+
+    /// Where the payload lies in the archive.
+    pub fn payload_name(&self) -> object_store::path::Path {
+        names::payload(&self.commitment.to_bytes())
+    }
 }
 
 /// Computes commitments away from the threads that serve, and remembers the last ones by the hash of the payload.
@@ -190,12 +195,12 @@ impl Points {
 }
 
 fn refused(payload: Hash, error: &PayloadError) -> DaError {
-    DaError::Reject { object: names::payload(&payload).to_string(), what: error.to_string() }
+    DaError::reject(format!("payload {payload}"), error.to_string())
 }
 
 fn too_few_points(payload: Hash, error: &KzgError) -> DaError {
     let what = format!("{error}: name EigenDA's whole g1.point in `da.srs_file`");
-    DaError::Reject { object: names::payload(&payload).to_string(), what }
+    DaError::reject(format!("payload {payload}"), what)
 }
 
 #[cfg(test)]

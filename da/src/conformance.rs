@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use tributary_schemas::units::keccak256;
 
-use crate::client::{Certificate, DaClient};
+use crate::client::{Certificate, DaClient, Wanted};
 use crate::committer::Committer;
 use crate::error::DaError;
 
@@ -77,7 +77,8 @@ async fn a_commitment_is_that_of_the_payload(factory: &dyn Factory) {
         let certificate = certified(&*client, &payload).await;
         let expected = ok(Committer::shipped().commit(&payload).await);
         assert_eq!(certificate.commitment, expected.bytes(), "the commitment is EigenDA's to the payload");
-        assert_eq!(ok(crate::committed(&certificate)), expected, "and is in the certificate");
+        assert_eq!(ok(crate::committed(&certificate.bytes)).1, expected, "and is in the certificate");
+        assert_eq!(certificate.check_bytes(), Ok(()), "and nothing beside it says otherwise");
     }
 }
 
@@ -119,31 +120,26 @@ async fn a_changed_certificate_gives_no_other_payload(factory: &dyn Factory) {
     let payload = numbered(100, 5);
     let right = certified(&*client, &payload).await;
     let other = certified(&*client, &numbered(100, 6)).await;
-    let changed = [
-        Certificate { content_hash: other.content_hash, ..right.clone() },
-        Certificate { payload_bytes: right.payload_bytes + 1, ..right.clone() },
-        Certificate { commitment: other.commitment.clone(), ..right.clone() },
-        Certificate { bytes: other.bytes.clone(), ..right.clone() },
-        Certificate { bytes: other.bytes.clone(), commitment: other.commitment.clone(), ..right.clone() },
-    ];
-    for certificate in changed {
-        let answer = client.retrieve(&certificate).await;
-        assert!(answer.is_err(), "a certificate of something else gives nothing: {certificate:?}");
-    }
+    assert_ne!(retrieved(&*client, &other).await, payload, "another certificate gives another payload");
     for at in 0..right.bytes.len() {
         let mut bytes = right.bytes.to_vec();
         bytes[at] ^= 1 << (at % 8);
-        let certificate = Certificate { bytes: Bytes::from(bytes), ..right.clone() };
+        let wanted = Wanted { certificate: Bytes::from(bytes), ..right.wanted() };
         // Not every byte of every certificate is about the payload.
-        if let Ok(found) = client.retrieve(&certificate).await {
+        if let Ok(found) = client.retrieve(&wanted).await {
             assert_eq!(found, payload, "a flipped byte, {at}, gives no other payload");
         }
+    }
+    for bytes in [&b""[..], b"TRDC", b"nothing of the kind"] {
+        let wanted = Wanted { certificate: Bytes::from_static(bytes), expires_at: None };
+        let answer = client.retrieve(&wanted).await;
+        assert!(answer.is_err(), "what is no certificate gives nothing: {bytes:?}");
     }
 }
 
 async fn a_certificate_of_nothing_gives_nothing(factory: &dyn Factory) {
     let elsewhere = certified(&*factory.open("here").await, &numbered(100, 7)).await;
-    let answer = factory.open("there").await.retrieve(&elsewhere).await;
+    let answer = factory.open("there").await.retrieve(&elsewhere.wanted()).await;
     assert!(answer.is_err(), "what was never published here is not found here");
 }
 
@@ -158,7 +154,9 @@ async fn certified(client: &dyn DaClient, payload: &Bytes) -> Certificate {
 }
 
 async fn retrieved(client: &dyn DaClient, certificate: &Certificate) -> Bytes {
-    ok(patiently(|| client.retrieve(certificate)).await)
+    // The certificate's bytes, and nothing that is recorded beside them.
+    let wanted = Wanted { expires_at: None, ..certificate.wanted() };
+    ok(patiently(|| client.retrieve(&wanted)).await)
 }
 
 /// Calls again as long as the error says that it may help.
@@ -169,7 +167,9 @@ where
     let mut answer = call().await;
     for _ in 1..TRIES_MAX {
         match answer {
-            Err(DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. }) => answer = call().await,
+            Err(DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. } | DaError::UnderWay { .. }) => {
+                answer = call().await;
+            }
             other => return other,
         }
     }

@@ -10,7 +10,8 @@ use eigenda_client::{CertificateError, Proxy, ProxyError};
 use tributary_schemas::ids::{Clock, Timestamp};
 use tributary_schemas::units::{Hash, keccak256};
 
-use crate::client::{Certificate, DaClient};
+use crate::client::{Certificate, DaClient, Wanted};
+use crate::committed;
 use crate::committer::{BlobCommitment, Committer};
 use crate::error::DaError;
 use crate::metrics::BackendMetrics;
@@ -74,43 +75,38 @@ impl EigenDa {
         Ok(Self { proxy, settings, committer, clock, metrics })
     }
 
-    /// What follows for the caller when a payload was not certified.
-    fn put_failed(&self, content_hash: Hash, error: ProxyError) -> DaError {
+    /// What follows for the caller when a payload was not certified, and whether it may be billed all the same.
+    fn put_failed(&self, content_hash: Hash, error: ProxyError) -> (DaError, bool) {
         let object = format!("payload {content_hash}");
         match &error {
-            ProxyError::NotSent { .. } => DaError::Down { object, billed: false, source: error.into() },
-            ProxyError::Busy { .. } => DaError::retry(object, error),
-            ProxyError::FailOver { .. } | ProxyError::Failed { .. } => {
-                self.metrics.possibly_paid.inc();
-                DaError::down(object, error)
-            }
-            ProxyError::OutcomeUnknown { .. } | ProxyError::Interrupted { .. } => self.unknown(object, error),
+            ProxyError::NotSent { .. } => (DaError::Down { object, billed: false, source: error.into() }, false),
+            ProxyError::Busy { .. } => (DaError::retry(object, error), false),
+            ProxyError::FailOver { .. } | ProxyError::Failed { .. } => (DaError::down(object, error), true),
+            ProxyError::OutcomeUnknown { .. }
+            | ProxyError::Interrupted { .. }
             // Something between the proxy and us gave up, not the proxy.
-            ProxyError::Unexpected { status: 500.., .. } => self.unknown(object, error),
+            | ProxyError::Unexpected { status: 500.., .. } => {
+                self.metrics.outcomes_unknown.inc();
+                (DaError::unknown(object, error), true)
+            }
             ProxyError::Unreadable { bytes, .. } => {
-                self.metrics.possibly_paid.inc();
-                DaError::reject(object, format!("{error}. It is published and paid for; the certificate: 0x{bytes:x}"))
+                let what = format!("{error}. It is published and paid for; the certificate: 0x{bytes:x}");
+                (DaError::reject(object, what), true)
             }
             ProxyError::Settings { .. }
             | ProxyError::Rejected { .. }
             | ProxyError::TooLarge { .. }
             | ProxyError::BadCertificate { .. }
             | ProxyError::Unexpected { .. }
-            | ProxyError::AnswerTooLong { .. } => DaError::reject(object, error.to_string()),
+            | ProxyError::AnswerTooLong { .. } => (DaError::reject(object, error.to_string()), false),
         }
-    }
-
-    fn unknown(&self, object: String, error: ProxyError) -> DaError {
-        self.metrics.outcomes_unknown.inc();
-        self.metrics.possibly_paid.inc();
-        DaError::unknown(object, error)
     }
 
     /// What follows for the caller when a payload was not given. "Expired" and "down" are one answer of the proxy; our own record
     /// of the dispersal tells them apart.
-    fn get_failed(&self, certificate: &Certificate, error: ProxyError) -> DaError {
-        let object = name(certificate);
-        let expired_at = certificate.expires_at.filter(|at| *at <= self.clock.now());
+    fn get_failed(&self, wanted: &Wanted, error: ProxyError) -> DaError {
+        let object = committed::name_of(&wanted.certificate);
+        let expired_at = wanted.expires_at.filter(|at| *at <= self.clock.now());
         match (&error, expired_at) {
             (ProxyError::Failed { .. }, Some(at)) => DaError::Expired { object, at },
             (
@@ -144,8 +140,8 @@ impl EigenDa {
         sent_at: Timestamp,
     ) -> Result<Certificate, DaError> {
         let bytes = certificate.as_bytes().clone();
-        let object = format!("certificate {}", keccak256(&bytes));
-        let committed = committed(certificate)
+        let object = committed::name_of(&bytes);
+        let committed = blob_of(certificate)
             .map_err(|error| DaError::reject(&object, format!("{error}. It is published and paid for: 0x{bytes:x}")))?;
         self.committer.check(object, &committed, payload).await?;
         Ok(Certificate {
@@ -173,33 +169,32 @@ impl DaClient for EigenDa {
 
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
         // Before anything is paid for: what cannot be committed to here could not be checked either.
-        self.committer.commit(&payload).await?;
+        let committed = self.committer.commit(&payload).await?;
         let sent_at = self.clock.now();
         self.metrics.puts.inc();
-        let answer = self.proxy.put(payload.clone(), self.settings.put_timeout).await;
-        let certificate = answer.map_err(|error| self.put_failed(keccak256(&payload), error))?;
-        let accepted = self.accept(&certificate, &payload, sent_at).await;
-        if accepted.is_err() {
-            self.metrics.possibly_paid.inc();
-        }
-        accepted
+        let certified = match self.proxy.put(payload.clone(), self.settings.put_timeout).await {
+            Ok(certificate) => self.accept(&certificate, &payload, sent_at).await.map_err(|error| (error, true)),
+            Err(error) => Err(self.put_failed(keccak256(&payload), error)),
+        };
+        let symbols = u64::from(committed.domain.symbols_billed());
+        certified.inspect(|_| drop(self.metrics.symbols_billed.inc_by(symbols))).map_err(|(error, may_be_billed)| {
+            if may_be_billed {
+                self.metrics.possibly_paid.inc();
+                self.metrics.symbols_possibly_billed.inc_by(symbols);
+            }
+            error
+        })
     }
 
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
-        let bad = |what: String| DaError::reject(name(certificate), what);
-        if certificate.backend != BACKEND {
-            return Err(bad(format!("it is of the backend `{}`", certificate.backend)));
-        }
-        let read = eigenda_client::Certificate::read(certificate.bytes.clone()).map_err(|error| bad(error.to_string()))?;
-        let committed = committed(&read).map_err(|error| bad(error.to_string()))?;
-        if committed.bytes() != certificate.commitment {
-            return Err(bad("its commitment differs from what is recorded beside it".to_owned()));
-        }
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
+        let name = || committed::name_of(&wanted.certificate);
+        let bad = |error: CertificateError| DaError::reject(name(), error.to_string());
+        let certificate = eigenda_client::Certificate::read(wanted.certificate.clone()).map_err(bad)?;
+        let committed = blob_of(&certificate).map_err(bad)?;
         let timeout = self.settings.get_timeout;
-        let get = Get { certificate: &read, form: Form::Payload, l1_inclusion_block: None, timeout };
-        let payload = self.proxy.get(&get).await.map_err(|error| self.get_failed(certificate, error))?;
-        certificate.check_payload(&payload)?;
-        self.committer.check(name(certificate), &committed, &payload).await?;
+        let get = Get { certificate: &certificate, form: Form::Payload, l1_inclusion_block: None, timeout };
+        let payload = self.proxy.get(&get).await.map_err(|error| self.get_failed(wanted, error))?;
+        self.committer.check(name(), &committed, &payload).await?;
         Ok(payload)
     }
 }
@@ -211,12 +206,8 @@ pub(crate) fn expiry(dispersed_at: Timestamp) -> Result<Timestamp, DaError> {
     expires_at.ok_or_else(|| DaError::corrupt("clock", "it is within 14 days of the year 10000"))
 }
 
-fn name(certificate: &Certificate) -> String {
-    format!("certificate {}", certificate.blob_id())
-}
-
 /// What a certificate says of its blob.
-fn committed(certificate: &eigenda_client::Certificate) -> Result<BlobCommitment, CertificateError> {
+pub(crate) fn blob_of(certificate: &eigenda_client::Certificate) -> Result<BlobCommitment, CertificateError> {
     let contents = certificate.open()?;
     let header = contents.blob_header();
     Ok(BlobCommitment { commitment: header.commitment, domain: header.domain })

@@ -35,6 +35,15 @@ pub enum DaError {
         /// What ended the exchange.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another publisher has sent this payload, and its answer is not there yet. Look again: it ends, or counts as ended at the
+    /// time that is named.
+    #[error("{object} was sent by another publisher, whose answer is waited for until {until}")]
+    UnderWay {
+        /// What was to be published.
+        object: String,
+        /// When it is waited for no longer.
+        until: Timestamp,
+    },
     /// The backend keeps the payload no longer, by our own record of its dispersal. Read the archive.
     #[error("{object} expired at {at}: the backend keeps it no longer")]
     Expired {
@@ -79,6 +88,7 @@ impl DaError {
             Self::Retry { .. } => "da_unavailable",
             Self::Down { .. } => "da_backend_down",
             Self::OutcomeUnknown { .. } => "da_outcome_unknown",
+            Self::UnderWay { .. } => "da_under_way",
             Self::Expired { .. } => "da_expired",
             Self::Reject { .. } => "da_rejected",
             Self::Corrupt { .. } => "da_corrupt",
@@ -125,6 +135,7 @@ mod tests {
             DaError::retry("", ""),
             DaError::down("", ""),
             DaError::unknown("", ""),
+            DaError::UnderWay { object: String::new(), until: at },
             DaError::Expired { object: String::new(), at },
             DaError::reject("", ""),
             DaError::corrupt("", ""),

@@ -7,8 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tributary_schemas::ids::{Clock, Timestamp};
+use tributary_schemas::units::Hash;
 
-use crate::client::{Certificate, DaClient};
+use crate::client::{Certificate, DaClient, Wanted};
+use crate::committed::committed;
 use crate::error::DaError;
 use crate::metrics::BackendMetrics;
 
@@ -74,6 +76,11 @@ impl Failover {
                 true
             }
         }
+    }
+
+    /// Whether the next payload goes to the second backend.
+    fn is_on_second(&self) -> bool {
+        matches!(*self.state.lock(), State::Second { until } if self.clock.now() < until)
     }
 
     fn works(&self) {
@@ -143,10 +150,18 @@ impl DaClient for Failover {
         }
     }
 
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
-        match self.first.serves(&certificate.backend) {
-            true => self.first.retrieve(certificate).await,
-            false => self.second.retrieve(certificate).await,
+    async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
+        match self.is_on_second() {
+            true => self.second.under_way(content_hash).await,
+            false => self.first.under_way(content_hash).await,
+        }
+    }
+
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
+        let (backend, _) = committed(&wanted.certificate)?;
+        match self.first.serves(backend) {
+            true => self.first.retrieve(wanted).await,
+            false => self.second.retrieve(wanted).await,
         }
     }
 }

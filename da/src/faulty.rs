@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tributary_schemas::ids::Timestamp;
+use tributary_schemas::units::Hash;
 
-use crate::client::{Certificate, DaClient};
+use crate::client::{Certificate, DaClient, Wanted};
 use crate::error::DaError;
 
 /// What goes wrong with one call.
@@ -87,7 +89,11 @@ impl DaClient for FaultyDa {
         self.behind.disperse(payload).await
     }
 
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
+    async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
+        self.behind.under_way(content_hash).await
+    }
+
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         let fault = (self.script)(Call::Retrieve(self.retrievals.fetch_add(1, Ordering::SeqCst)));
         match fault {
             DaFault::None => {}
@@ -96,6 +102,6 @@ impl DaClient for FaultyDa {
                 return Err(DaError::retry("certificate", "the backend did not answer"));
             }
         }
-        self.behind.retrieve(certificate).await
+        self.behind.retrieve(wanted).await
     }
 }

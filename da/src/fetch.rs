@@ -23,10 +23,10 @@ pub async fn fetch(blob: &BlobRecord, client: &dyn DaClient) -> Result<Vec<Seale
         let what = format!("it is certified by `{}`, the backend at hand is `{}`", blob.certificate.backend, client.backend());
         return Err(DaError::Reject { object: name.to_string(), what });
     }
-    let payload = client.retrieve(&blob.certificate).await?;
+    let payload = client.retrieve(&blob.certificate.wanted()).await?;
     blob.certificate.check_payload(&payload)?;
     let batches =
-        blob::decode(&payload).map_err(|e| DaError::corrupt(names::payload(&blob.certificate.content_hash), e.to_string()))?;
+        blob::decode(&payload).map_err(|e| DaError::corrupt(names::payload(&blob.certificate.commitment), e.to_string()))?;
     let ends = batches.first().zip(batches.last()).map(|(first, last)| (&first.header, &last.header));
     let right = ends.is_some_and(|(first, last)| {
         (first.deployment, first.partition, first.seq, last.seq)

@@ -20,9 +20,10 @@ use tributary_journal::{Contents, Journal, SealedBatch};
 use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Timestamp};
 use tributary_schemas::units::keccak256;
 
-use crate::check::{Finding, check_all};
+use crate::check::{Checked, Finding, check_all, none_outstanding};
 use crate::client::DaClient;
 use crate::committer::Committer;
+use crate::dispersal::Dispersal;
 use crate::local::LocalDa;
 use crate::publisher::Publisher;
 use crate::settings::Settings;
@@ -221,7 +222,8 @@ impl World {
 
     /// A publisher that sees the world through `store` and publishes through `client`.
     pub fn publisher_with(&self, store: Arc<dyn ObjectStore>, client: Arc<dyn DaClient>, settings: Settings) -> Arc<Publisher> {
-        Publisher::new(store, Arc::clone(&self.journal), client, self.clock.clone() as Arc<dyn Clock>, settings)
+        let dispersal = Dispersal::new(store, client, Arc::clone(&self.committer), &settings);
+        Publisher::new(dispersal, Arc::clone(&self.journal), self.clock.clone() as Arc<dyn Clock>, settings)
     }
 
     pub fn publisher(&self) -> Arc<Publisher> {
@@ -237,7 +239,13 @@ impl World {
     }
 
     pub async fn findings(&self) -> Vec<Finding> {
-        check_all(Arc::clone(&self.store), Arc::clone(&self.journal), self.client()).try_collect().await.unwrap()
+        self.findings_by(self.client()).await
+    }
+
+    /// What the check finds when it reads through `client`.
+    pub async fn findings_by(&self, client: Arc<dyn DaClient>) -> Vec<Finding> {
+        let (store, journal, committer) = (Arc::clone(&self.store), Arc::clone(&self.journal), Arc::clone(&self.committer));
+        check_all(Checked { store, journal, client, committer }, none_outstanding()).try_collect().await.unwrap()
     }
 
     /// Every object of this stage.

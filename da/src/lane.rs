@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tributary_journal::batch::SealedBatch;
 use tributary_journal::header::Header;
 use tributary_journal::{Journal, JournalError};
-use tributary_schemas::ids::{Clock, Partition, Seq};
+use tributary_schemas::ids::{Clock, Partition, Seq, Timestamp};
 use tributary_schemas::units::keccak256;
 
-use crate::archive;
 use crate::blob;
+use crate::bundle::{Bundle, Limits, Waiting, bundle};
 use crate::certificates::Certificates;
-use crate::client::{Certificate, DaClient};
+use crate::client::DaClient;
+use crate::dispersal::Dispersal;
 use crate::error::DaError;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::names;
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn ObjectStore>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) client: Arc<dyn DaClient>,
+    pub(crate) dispersal: Dispersal,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
     pub(crate) certificates: Arc<Certificates>,
@@ -67,13 +68,8 @@ pub(crate) enum Step {
     Idle { after: Option<Seq> },
     /// There are batches up to `last`, but neither enough nor old enough for a blob.
     Young { last: Seq, remaining: Duration },
-}
-
-/// Batches that may become a blob.
-struct Run {
-    first: Header,
-    last: Header,
-    full: bool,
+    /// Another publisher is at the next blob.
+    Awaited,
 }
 
 impl Lane {
@@ -95,19 +91,22 @@ impl Lane {
     /// Publishes everything that is sealed now, however young.
     pub(crate) async fn publish_available(&self) -> Result<(), DaError> {
         let Some(target) = self.shared.journal.refresh(self.partition).await?.map(|head| head.seq) else { return Ok(()) };
+        let mut looks = 0;
         while self.shared.certificates.last_blob(self.partition).await?.is_none_or(|blob| blob.last_seq < target) {
-            self.step(true).await?;
+            let step = self.step(true).await?;
+            self.pause_if_awaited(&step, &mut looks).await;
         }
         Ok(())
     }
 
     async fn publish_for_ever(&self) {
         let mut flush = false;
-        let mut failures = 0;
+        let (mut failures, mut looks) = (0, 0);
         loop {
             let waited = match self.step(flush).await {
                 Ok(step) => {
                     failures = 0;
+                    self.pause_if_awaited(&step, &mut looks).await;
                     self.wait(step).await
                 }
                 Err(error) => Err(error),
@@ -128,10 +127,24 @@ impl Lane {
         }
     }
 
+    /// Lets the other publisher go on for a while, the longer the more often it was looked. That ends when its certificate is
+    /// recorded, which the next step sees first, or when it is waited for no longer, which the outbox knows.
+    async fn pause_if_awaited(&self, step: &Step, looks: &mut u32) {
+        if *step != Step::Awaited {
+            *looks = 0;
+            return;
+        }
+        if *looks == 0 {
+            self.shared.metrics.waits.inc();
+        }
+        *looks = looks.saturating_add(1);
+        self.shared.patience.pause(*looks).await;
+    }
+
     /// Waits for a reason to look again; whether the batches at hand are ripe then.
     async fn wait(&self, step: Step) -> Result<bool, DaError> {
         match step {
-            Step::Published => Ok(false),
+            Step::Published | Step::Awaited => Ok(false),
             Step::Idle { after } => {
                 self.shared.journal.wait_beyond(self.partition, after).await?;
                 Ok(false)
@@ -149,52 +162,59 @@ impl Lane {
         let before = self.shared.certificates.last_blob(self.partition).await?;
         let next = before.as_ref().map_or(Seq::FIRST, |blob| blob.last_seq.next());
         if let Some(plan) = self.plan_in_place(next).await? {
+            // Before anything is read or held: what another publisher is at may take minutes.
+            if self.is_under_way(&plan).await? {
+                return Ok(Step::Awaited);
+            }
             self.shared.metrics.plans_adopted.inc();
             let _permit = self.permit().await;
             let batches = self.read(plan.first_seq, plan.last_seq).await?;
-            self.carry_out(&plan, &batches).await?;
-            return Ok(Step::Published);
+            return self.carry_out(&plan, &batches).await;
         }
-        let Some(run) = self.gather(next).await? else { return Ok(Step::Idle { after: next.previous() }) };
-        let remaining = self.remaining(&run);
-        if !(run.full || flush || remaining.is_zero()) {
-            return Ok(Step::Young { last: run.last.seq, remaining });
-        }
+        let waiting = self.waiting(next).await?;
+        let Some(last) = waiting.last().map(|header| header.seq) else { return Ok(Step::Idle { after: next.previous() }) };
+        let now = self.shared.clock.now();
+        let batches: Vec<Waiting> = waiting.iter().map(|header| waits_since(header, now)).collect();
+        let count = match bundle(&batches, &self.limits(), flush) {
+            Bundle::Wait(remaining) => return Ok(Step::Young { last, remaining }),
+            Bundle::Close(count) => count,
+        };
         let _permit = self.permit().await;
-        let batches = self.read(run.first.seq, run.last.seq).await?;
+        let end = waiting[count - 1].seq;
+        let batches = self.read(next, end).await?;
         let plan = self.place_plan(&batches).await?;
-        match plan.last_seq == run.last.seq {
-            true => self.carry_out(&plan, &batches).await?,
-            false => self.carry_out(&plan, &self.read(plan.first_seq, plan.last_seq).await?).await?,
+        match plan.last_seq == end {
+            true => self.carry_out(&plan, &batches).await,
+            false => self.carry_out(&plan, &self.read(plan.first_seq, plan.last_seq).await?).await,
         }
-        Ok(Step::Published)
     }
 
-    /// The longest run from `next` that fits one blob; `None` if nothing is sealed there yet.
-    async fn gather(&self, next: Seq) -> Result<Option<Run>, DaError> {
+    fn limits(&self) -> Limits {
+        let settings = &self.shared.settings;
+        let payload_bytes_max = settings.blob_bytes_max.min(self.shared.client.payload_bytes_max());
+        Limits { payload_bytes_max, age_max: settings.blob_age_max }
+    }
+
+    async fn is_under_way(&self, plan: &Plan) -> Result<bool, DaError> {
+        let until = self.shared.patience.run(|| self.shared.client.under_way(&plan.payload_hash)).await?;
+        Ok(until.is_some())
+    }
+
+    /// What is sealed from `next` on, as far as the next blob depends on it: to the first batch that does not fit.
+    async fn waiting(&self, next: Seq) -> Result<Vec<Header>, DaError> {
         let journal = &self.shared.journal;
-        let Some(head) = journal.head(self.partition).map(|header| header.seq).filter(|head| *head >= next) else {
-            return Ok(None);
-        };
-        let bytes_max = self.shared.settings.blob_bytes_max.min(self.shared.client.payload_bytes_max());
-        let first = journal.header(self.partition, next).await?;
-        let mut bytes = blob::payload_bytes([encoded_bytes(&first)]);
-        let mut run = Run { last: first.clone(), first, full: bytes >= bytes_max };
-        while !run.full && run.last.seq < head {
-            let header = journal.header(self.partition, run.last.seq.next()).await?;
+        let Some(head) = journal.head(self.partition).map(|header| header.seq) else { return Ok(Vec::new()) };
+        let bytes_max = self.limits().payload_bytes_max;
+        let (mut waiting, mut bytes) = (Vec::new(), blob::payload_bytes([]));
+        for seq in (next.get()..=head.get()).filter_map(Seq::new) {
+            let header = journal.header(self.partition, seq).await?;
             bytes += encoded_bytes(&header);
-            run.full = bytes > bytes_max;
-            if !run.full {
-                run.last = header;
+            waiting.push(header);
+            if bytes > bytes_max {
+                break;
             }
         }
-        Ok(Some(run))
-    }
-
-    /// How long the run may still wait. A clock behind the sealer's makes nobody wait longer than the whole age.
-    fn remaining(&self, run: &Run) -> Duration {
-        let age = self.shared.clock.now().micros().saturating_sub(run.first.sealed_at.micros());
-        self.shared.settings.blob_age_max.saturating_sub(Duration::from_micros(u64::try_from(age).unwrap_or(0)))
+        Ok(waiting)
     }
 
     async fn plan_in_place(&self, first: Seq) -> Result<Option<Plan>, DaError> {
@@ -235,44 +255,23 @@ impl Lane {
     }
 
     /// Archive, payload, read-back, certificate: exactly as planned.
-    async fn carry_out(&self, plan: &Plan, batches: &[SealedBatch]) -> Result<(), DaError> {
+    async fn carry_out(&self, plan: &Plan, batches: &[SealedBatch]) -> Result<Step, DaError> {
         let payload = blob::encode(batches);
         if keccak256(&payload) != plan.payload_hash || payload.len() as u64 != plan.payload_bytes {
             let what = "the batches that it names do not make the payload that it names";
             return Err(DaError::corrupt(names::plan(self.partition, plan.first_seq), what));
         }
-        // The archive first: what a backend has may be gone before anybody reads it.
-        archive::put(&self.shared.store, &payload, &self.shared.patience).await?;
-        let certificate = self.disperse(&payload).await?;
+        let certificate = match self.shared.dispersal.attempt(&payload).await {
+            Err(DaError::UnderWay { .. }) => return Ok(Step::Awaited),
+            answer => answer?,
+        };
         self.record(plan, BlobRecord::new(plan, certificate)).await?;
         let (metrics, first) = (&self.shared.metrics, &batches[0].header);
-        let lag = self.shared.clock.now().micros().saturating_sub(first.sealed_at.micros());
-        metrics.lag_seconds.observe(Duration::from_micros(u64::try_from(lag).unwrap_or(0)).as_secs_f64());
+        metrics.lag_seconds.observe(age(first.sealed_at, self.shared.clock.now()).as_secs_f64());
         metrics.certified_seq.get_or_create(&self.label()).set(plan.last_seq.as_i64());
         metrics.batches.inc_by(batches.len() as u64);
         self.note(None, false);
-        Ok(())
-    }
-
-    /// A certificate whose payload was read back once and is what was dispersed.
-    async fn disperse(&self, payload: &Bytes) -> Result<Certificate, DaError> {
-        let (client, patience) = (&self.shared.client, &self.shared.patience);
-        let certificate = patience.run(|| client.disperse(payload.clone())).await?;
-        self.shared.metrics.dispersals.inc();
-        let read_back = patience.run(|| client.retrieve(&certificate)).await;
-        let checked = read_back.and_then(|found| {
-            certificate.check_payload(payload)?;
-            match found == payload {
-                true => Ok(()),
-                false => {
-                    Err(DaError::corrupt(names::payload(&certificate.content_hash), "it does not read back as it was dispersed"))
-                }
-            }
-        });
-        if checked.is_err() {
-            self.shared.metrics.read_back_failures.inc();
-        }
-        checked.map(|()| certificate)
+        Ok(Step::Published)
     }
 
     /// Records the certificate, unless another one was recorded first, which then counts.
@@ -328,9 +327,18 @@ fn encoded_bytes(header: &Header) -> usize {
     Header::BYTES + header.body_bytes as usize
 }
 
+fn waits_since(header: &Header, now: Timestamp) -> Waiting {
+    Waiting { bytes: encoded_bytes(header), age: age(header.sealed_at, now) }
+}
+
+/// How long ago that was. A clock behind the sealer's makes nobody wait longer than the whole age.
+pub(crate) fn age(sealed_at: Timestamp, now: Timestamp) -> Duration {
+    Duration::from_micros(u64::try_from(now.micros().saturating_sub(sealed_at.micros())).unwrap_or(0))
+}
+
 fn is_retry(error: &DaError) -> bool {
     match error {
-        DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. } => true,
+        DaError::Retry { .. } | DaError::Down { .. } | DaError::OutcomeUnknown { .. } | DaError::UnderWay { .. } => true,
         // What expires between its dispersal and its record is dispersed again.
         DaError::Expired { .. } | DaError::Late { .. } => true,
         DaError::Journal(JournalError::Retry { .. }) => true,

@@ -1,5 +1,7 @@
 //! What this stage counts.
 
+use std::sync::atomic::AtomicU64;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -36,6 +38,8 @@ pub struct Metrics {
     pub certificates_lost: Counter,
     /// Plans found in place and carried out: another publisher's, or our own from before a crash.
     pub plans_adopted: Counter,
+    /// Blobs that another publisher was at, which were left to it for a while.
+    pub waits: Counter,
     /// Payloads that did not read back as they were dispersed.
     pub read_back_failures: Counter,
     /// Operations of a store or backend that were tried again.
@@ -44,6 +48,11 @@ pub struct Metrics {
     pub rounds_failed: Counter,
     /// From the sealing of a blob's first batch to its recorded certificate, in seconds.
     pub lag_seconds: Histogram,
+    /// How long ago the oldest batch was sealed that is not available yet, in seconds; 0 if there is none. It grows also while
+    /// nothing succeeds.
+    pub oldest_waiting_seconds: Family<PartitionLabel, Gauge<f64, AtomicU64>>,
+    /// Recorded blobs that a paid backend will forget within 24 hours.
+    pub expires_soon: Gauge,
     /// The last certified batch.
     pub certified_seq: Family<PartitionLabel, Gauge>,
     /// 1 while the partition is stopped by an error that no retry cures.
@@ -61,10 +70,13 @@ impl Default for Metrics {
             dispersals: Counter::default(),
             certificates_lost: Counter::default(),
             plans_adopted: Counter::default(),
+            waits: Counter::default(),
             read_back_failures: Counter::default(),
             retries: Counter::default(),
             rounds_failed: Counter::default(),
             lag_seconds: Histogram::new(exponential_buckets(0.05, 2.0, 14)),
+            oldest_waiting_seconds: Family::default(),
+            expires_soon: Gauge::default(),
             certified_seq: Family::default(),
             stopped: Family::default(),
             paused: Gauge::default(),
@@ -82,10 +94,14 @@ impl Metrics {
         da.register("dispersals", "Certificates that the backend returned", self.dispersals.clone());
         da.register("certificates_lost", "Certificates that came second and do not count", self.certificates_lost.clone());
         da.register("plans_adopted", "Plans found in place and carried out", self.plans_adopted.clone());
+        da.register("waits", "Blobs that were left to another publisher for a while", self.waits.clone());
         da.register("read_back_failures", "Payloads that did not read back as dispersed", self.read_back_failures.clone());
         da.register("retries", "Operations that were tried again", self.retries.clone());
         da.register("rounds_failed", "Rounds of a partition that failed and will be tried again", self.rounds_failed.clone());
         da.register("lag_seconds", "From sealing to the recorded certificate", self.lag_seconds.clone());
+        let oldest = self.oldest_waiting_seconds.clone();
+        da.register("oldest_waiting_seconds", "Age of the oldest sealed batch that is not available yet", oldest);
+        da.register("expires_soon", "Recorded blobs that a paid backend will forget within 24 hours", self.expires_soon.clone());
         da.register("certified_seq", "The last certified batch of the partition", self.certified_seq.clone());
         da.register("stopped", "1 while the partition is stopped by an error", self.stopped.clone());
         da.register("paused", "1 while publishing is paused", self.paused.clone());
@@ -101,6 +117,16 @@ pub struct BackendMetrics {
     pub outcomes_unknown: Counter,
     /// Payloads that were sent and may be billed, and for which there is no certificate that can be used.
     pub possibly_paid: Counter,
+    /// Payloads that were sent though an earlier dispersal of them may be billed: what is paid beyond one dispersal for each.
+    pub puts_again: Counter,
+    /// Attempts that did not end and were taken over: their publisher died, or did not say in time how they ended.
+    pub taken_over: Counter,
+    /// Symbols that certified payloads are billed for.
+    pub symbols_billed: Counter,
+    /// Symbols that the payloads of [`Self::possibly_paid`] may be billed for.
+    pub symbols_possibly_billed: Counter,
+    /// What a symbol costs, in wei, by the configuration. Symbols times this is the bill.
+    pub price_wei_per_symbol: Gauge,
     /// Certificates of an earlier dispersal that were found in the outbox and used.
     pub certificates_found: Counter,
     /// How often the second backend took over.
@@ -118,6 +144,12 @@ impl BackendMetrics {
         da.register("puts", "Payloads sent to EigenDA's proxy", self.puts.clone());
         da.register("outcomes_unknown", "Payloads that may be published or not", self.outcomes_unknown.clone());
         da.register("possibly_paid", "Payloads without a certificate that may be billed", self.possibly_paid.clone());
+        da.register("puts_again", "Payloads sent though an earlier dispersal may be billed", self.puts_again.clone());
+        da.register("taken_over", "Dispersals that did not end and were taken over", self.taken_over.clone());
+        da.register("symbols_billed", "Symbols that certified payloads are billed for", self.symbols_billed.clone());
+        let possibly = self.symbols_possibly_billed.clone();
+        da.register("symbols_possibly_billed", "Symbols that payloads without a certificate may be billed for", possibly);
+        da.register("price_wei_per_symbol", "What a symbol costs by the configuration", self.price_wei_per_symbol.clone());
         da.register("certificates_found", "Certificates of earlier dispersals that were used", self.certificates_found.clone());
         da.register("failovers", "How often the second backend took over", self.failovers.clone());
         da.register("on_second_backend", "1 while the second backend is used", self.on_second.clone());

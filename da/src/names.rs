@@ -1,8 +1,8 @@
 //! Where the objects of this stage lie.
 
 use object_store::path::Path;
-use tributary_schemas::ids::{Partition, Seq};
-use tributary_schemas::units::{Hash, parse_hash};
+use tributary_schemas::ids::{Epoch, Partition, Seq};
+use tributary_schemas::units::{Hash, keccak256, parse_hash};
 
 use crate::outbox::{Attempt, State};
 
@@ -10,12 +10,15 @@ use crate::outbox::{Attempt, State};
 pub const ROOT: &str = "da";
 /// The plans.
 pub const PLANS: &str = "da/plans";
-/// The payloads: the archive of every backend, and all that the local one has.
+/// The payloads: the archive of every backend, and all that the local one has. Whoever has a certificate finds its payload in any
+/// copy of this folder.
 pub const BLOBS: &str = "da/blobs";
 /// The recorded certificates.
 pub const CERTIFICATES: &str = "da/certs";
 /// What was sent to backends that are paid.
 pub const OUTBOX: &str = "da/outbox";
+/// The recorded certificates of manifests.
+pub const MANIFESTS: &str = "da/manifests";
 
 /// The plan of the blob that starts with this batch.
 pub fn plan(partition: Partition, first: Seq) -> Path {
@@ -27,9 +30,19 @@ pub fn certificate(partition: Partition, first: Seq) -> Path {
     record(CERTIFICATES, partition, first)
 }
 
-/// The payload with this keccak-256.
-pub fn payload(content_hash: &Hash) -> Path {
-    Path::from(format!("{BLOBS}/{content_hash}"))
+/// The payload that is committed to: named by the keccak-256 of the commitment's 64 bytes, x and then y.
+pub fn payload(commitment: &[u8]) -> Path {
+    payload_named(&keccak256(commitment))
+}
+
+/// The payload with the keccak-256 of its commitment for a name.
+pub fn payload_named(name: &Hash) -> Path {
+    Path::from(format!("{BLOBS}/{name}"))
+}
+
+/// The recorded certificate of a page of an epoch's manifest; pages count from 0.
+pub fn manifest(epoch: Epoch, page: u32) -> Path {
+    Path::from(format!("{MANIFESTS}/{:010}/{page:05}.json", epoch.get()))
 }
 
 /// What the outbox says of an attempt.
@@ -57,10 +70,17 @@ pub fn parse_record(under: &str, path: &Path) -> Option<(Partition, Seq)> {
     (record(under, partition, first) == *path).then_some((partition, first))
 }
 
-/// The content hash that the name of a payload gives.
+/// The hash that the name of a payload gives: that of its commitment.
 pub fn parse_payload(path: &Path) -> Option<Hash> {
     let hash = parse_hash(path.as_ref().strip_prefix(BLOBS)?.strip_prefix('/')?).ok()?;
-    (payload(&hash) == *path).then_some(hash)
+    (payload_named(&hash) == *path).then_some(hash)
+}
+
+/// The epoch and the page that the name of a manifest's certificate gives.
+pub fn parse_manifest(path: &Path) -> Option<(Epoch, u32)> {
+    let (epoch, file) = path.as_ref().strip_prefix(MANIFESTS)?.strip_prefix('/')?.split_once('/')?;
+    let (epoch, page) = (epoch.parse().ok()?, file.strip_suffix(".json")?.parse().ok()?);
+    (manifest(epoch, page) == *path).then_some((epoch, page))
 }
 
 /// The attempt and the state that the name of an entry of the outbox gives.
@@ -92,9 +112,17 @@ mod tests {
         {
             assert_eq!(parse_record(CERTIFICATES, &Path::from(other)), None, "{other}");
         }
-        let hash = tributary_schemas::units::keccak256(b"x");
-        assert_eq!(parse_payload(&payload(&hash)), Some(hash));
+        let hash = keccak256([7; 64]);
+        assert_eq!(payload(&[7; 64]).as_ref(), format!("da/blobs/{hash}"));
+        assert_eq!(parse_payload(&payload(&[7; 64])), Some(hash));
         assert_eq!(parse_payload(&Path::from("da/blobs/0x00")), None);
+        let epoch = Epoch::new(42).expect("small");
+        let name = manifest(epoch, 3);
+        assert_eq!(name.as_ref(), "da/manifests/0000000042/00003.json");
+        assert_eq!(parse_manifest(&name), Some((epoch, 3)));
+        for other in ["42/00003.json", "0000000042/3.json", "0000000000/00003.json", "0000000042/00003", "0000000042"] {
+            assert_eq!(parse_manifest(&Path::from(format!("{MANIFESTS}/{other}"))), None, "{other}");
+        }
         let attempt = Attempt { payload_hash: hash, number: 12 };
         let name = outbox(&attempt, State::Unknown);
         assert_eq!(name.as_ref(), format!("da/outbox/{hash}/00012.unknown.json"));

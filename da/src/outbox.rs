@@ -2,68 +2,94 @@
 //!
 //! A dispersal is not idempotent: who is killed between sending a payload and recording its certificate does not know whether it is
 //! stored and paid for. So each attempt at a payload is an object in the store before it is made, and another one says how it ended.
+//! It is also how publishers keep out of each other's way: a payload that another one has sent is left to it for a while.
 
 mod entry;
+mod past;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use parking_lot::Mutex;
-use tributary_schemas::ids::Clock;
+use tributary_schemas::ids::{Clock, Timestamp};
 use tributary_schemas::units::{Hash, keccak256};
 
-use crate::client::{Certificate, DaClient};
+use crate::bundle::symbols_billed;
+use crate::client::{Certificate, DaClient, Wanted};
 use crate::error::DaError;
 use crate::metrics::{BackendMetrics, Metrics};
-use crate::names;
 use crate::placement::{Placed, put_once, read};
 use crate::retry::Patience;
 use crate::settings::Settings;
 
 pub use entry::{Attempt, Entry, PublisherId, State};
+use past::Past;
 
 /// The most attempts at one payload.
 const ATTEMPTS_MAX: u32 = 99_999;
-/// How many payloads that failed are remembered.
+/// How many payloads that are not published yet are remembered.
 const REMEMBERED_MAX: usize = 1024;
 /// How often the store is asked.
 const ASKED_MAX: u32 = 3;
+/// How often another publisher may come first to the next attempt before the payload is left for later.
+const OPENED_MAX: u32 = 8;
+/// A note may be as old as this part of the time that an attempt takes when something is sent under it. After that another one is
+/// made, so that others know how long to wait for its end.
+const FRESH_PART: u32 = 10;
+
+/// Who keeps the outbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboxSettings {
+    /// The publisher. Its attempts of before are known by it, and no other publisher's: two that run at once under one name pay
+    /// twice.
+    pub publisher: PublisherId,
+    /// How long an attempt takes at most. One that has not ended a tenth later is taken over.
+    pub attempt_max: Duration,
+}
 
 /// A [`DaClient`] that keeps an outbox in front of one that is paid.
 ///
 /// Before a payload is sent, what came of earlier attempts at it is read. A certificate that arrived and was not recorded is used,
-/// if its payload still comes back, instead of paying again. An attempt of which nobody said how it ended is one whose outcome is
-/// unknown: it is marked and counted, and the payload is sent again. It may be another publisher's that is still under way:
-/// of two at once each pays, and the certificate that is recorded first counts.
+/// if its payload still comes back, instead of paying again. An attempt of another publisher that has not ended is left to it
+/// ([`DaError::UnderWay`]) for as long as one takes; after that, and at once if this publisher made it before it died, its outcome
+/// is unknown: it is marked and counted, and the payload is sent again.
+///
+/// **Promise**: of publishers whose clocks agree, one at a time sends a payload.
 pub struct Outbox {
     behind: Arc<dyn DaClient>,
     store: Arc<dyn ObjectStore>,
     clock: Arc<dyn Clock>,
-    publisher: PublisherId,
+    settings: OutboxSettings,
     metrics: BackendMetrics,
     patience: Patience,
-    /// What this process knows of payloads that it could not publish, so that a long row of failures is read and written once.
+    /// What this process knows of payloads that are not published yet, so that a long row of failures is read and written once.
     known: Mutex<BTreeMap<Hash, Known>>,
+    /// The attempts of this process that are being made.
+    in_hand: Mutex<BTreeSet<Attempt>>,
 }
 
 /// What is known of the attempts at a payload.
 #[derive(Clone, Copy)]
-enum Known {
-    /// This one is ours and noted, and certainly nothing was sent under it.
-    Unsent(Attempt),
-    /// All before this number are over.
-    Next(u32),
+struct Known {
+    /// All before this number are over, and left no certificate.
+    number: u32,
+    /// Whether one of them may be billed.
+    billed: bool,
+    /// Attempt `number` is ours, was noted at this time, and certainly nothing was sent under it.
+    unsent: Option<Timestamp>,
+    /// The attempt of this number is another publisher's, for whom we wait until this time.
+    awaited: Option<(u32, Timestamp)>,
 }
 
-/// What earlier attempts left.
-struct Past {
-    /// The number of the next.
-    next: u32,
-    /// Certificates that arrived.
-    certificates: Vec<Certificate>,
+impl Known {
+    /// Nothing of this number and those after it.
+    fn next(number: u32, billed: bool) -> Self {
+        Self { number, billed, unsent: None, awaited: None }
+    }
 }
 
 /// Where a dispersal begins.
@@ -71,7 +97,16 @@ enum Begun {
     /// With a certificate of an earlier attempt: there is nothing to do.
     Found(Certificate),
     /// With an attempt that is noted.
-    Noted(Attempt),
+    Noted(Noted),
+}
+
+/// An attempt that is ours to make.
+#[derive(Clone, Copy)]
+struct Noted {
+    attempt: Attempt,
+    at: Timestamp,
+    /// Whether an earlier attempt may be billed too.
+    again: bool,
 }
 
 impl Outbox {
@@ -80,70 +115,101 @@ impl Outbox {
         behind: Arc<dyn DaClient>,
         store: Arc<dyn ObjectStore>,
         clock: Arc<dyn Clock>,
-        publisher: PublisherId,
+        settings: OutboxSettings,
         metrics: BackendMetrics,
     ) -> Self {
         let patience = Patience::new(&Settings { attempts_max: ASKED_MAX, ..Settings::default() }, Metrics::default());
-        Self { behind, store, clock, publisher, metrics, patience, known: Mutex::default() }
+        let (known, in_hand) = (Mutex::default(), Mutex::default());
+        Self { behind, store, clock, settings, metrics, patience, known, in_hand }
     }
 
-    /// What came of the attempts from this number on. Those of which nobody knows are marked so.
-    async fn past(&self, number: u32, payload_hash: Hash, payload: &Bytes) -> Result<Past, DaError> {
-        let (mut attempt, mut certificates) = (Attempt { payload_hash, number }, Vec::new());
-        while self.entry(&attempt, State::Sent).await?.is_some() {
-            let certified = self.entry(&attempt, State::Certified).await?;
-            if let Some(certificate) = certified.and_then(|entry| entry.certificate) {
-                certificates.push(certificate);
-            } else if !self.is_over(&attempt).await? {
-                self.mark_unknown(attempt, payload).await?;
-            }
-            attempt.number += 1;
+    /// A certificate of an earlier attempt, or the attempt to make now, which is noted.
+    async fn begin(&self, payload: &Bytes) -> Result<Begun, DaError> {
+        let payload_hash = keccak256(payload);
+        if let Some(noted) = self.still_unsent(payload_hash, payload).await? {
+            return Ok(Begun::Noted(noted));
         }
-        Ok(Past { next: attempt.number, certificates })
+        for _ in 0..OPENED_MAX {
+            let past = self.past(payload_hash).await?;
+            if let Some(certificate) = self.usable(&past.certificates).await? {
+                self.metrics.certificates_found.inc();
+                return Ok(Begun::Found(certificate));
+            }
+            self.take_over(&past, payload).await?;
+            if let Some(until) = past.awaited {
+                return Err(DaError::UnderWay { object: format!("payload {payload_hash}"), until });
+            }
+            if let Some(at) = self.open(past.next, payload).await? {
+                let again = past.billed || !past.dead.is_empty();
+                return Ok(Begun::Noted(Noted { attempt: Attempt { payload_hash, number: past.next }, at, again }));
+            }
+        }
+        Err(DaError::retry(format!("payload {payload_hash}"), "other publishers were faster each time"))
     }
 
-    async fn is_over(&self, attempt: &Attempt) -> Result<bool, DaError> {
-        Ok(self.entry(attempt, State::Failed).await?.is_some() || self.entry(attempt, State::Unknown).await?.is_some())
+    /// The attempt that this process has noted and under which nothing was sent yet, if it can still be made.
+    async fn still_unsent(&self, payload_hash: Hash, payload: &Bytes) -> Result<Option<Noted>, DaError> {
+        let known = self.known.lock().get(&payload_hash).copied();
+        let Some(Known { number, billed, unsent: Some(at), .. }) = known else { return Ok(None) };
+        let attempt = Attempt { payload_hash, number };
+        // Nobody who takes it over may find it being made, nor we make it beside them.
+        if self.is_over(&attempt).await? {
+            self.remember(payload_hash, Known::next(number, billed));
+            return Ok(None);
+        }
+        if self.clock.now() < after(at, self.settings.attempt_max / FRESH_PART) {
+            return Ok(Some(Noted { attempt, at, again: billed }));
+        }
+        let what = "the backend was busy or away for so long that the attempt begins anew";
+        self.put(&self.entry_of(attempt, State::Unsent, payload, Some(what.to_owned()))).await?;
+        self.remember(payload_hash, Known::next(number + 1, billed));
+        Ok(None)
     }
 
-    async fn mark_unknown(&self, attempt: Attempt, payload: &Bytes) -> Result<(), DaError> {
-        let what = "its publisher ended, or was still waiting, when another came to this payload";
-        let entry = self.entry_of(attempt, State::Unknown, payload, Some(what.to_owned()));
-        // Only one counts it.
-        if self.put(&entry).await? == Placed::Ours {
-            self.metrics.outcomes_unknown.inc();
-            self.metrics.possibly_paid.inc();
-            tracing::warn!(payload = %attempt.payload_hash, attempt = attempt.number, "a dispersal whose outcome is unknown");
+    /// Notes that the payload is about to be sent, and when; `None` if another publisher noted it first.
+    async fn open(&self, number: u32, payload: &Bytes) -> Result<Option<Timestamp>, DaError> {
+        let payload_hash = keccak256(payload);
+        if number > ATTEMPTS_MAX {
+            let what = format!("it was sent {ATTEMPTS_MAX} times, and nothing came of it");
+            return Err(DaError::reject(format!("payload {payload_hash}"), what));
+        }
+        let entry = self.entry_of(Attempt { payload_hash, number }, State::Sent, payload, None);
+        Ok((self.put(&entry).await? == Placed::Ours).then_some(entry.at))
+    }
+
+    /// Marks the attempts of which nobody will say how they ended.
+    async fn take_over(&self, past: &Past, payload: &Bytes) -> Result<(), DaError> {
+        for dead in &past.dead {
+            let what = "its publisher ended, or did not say in time how it ended";
+            let entry = self.entry_of(dead.attempt, State::Unknown, payload, Some(what.to_owned()));
+            // Only one counts it.
+            if self.put(&entry).await? == Placed::Ours {
+                self.metrics.outcomes_unknown.inc();
+                self.metrics.possibly_paid.inc();
+                self.metrics.symbols_possibly_billed.inc_by(symbols_billed(payload.len()));
+                self.metrics.taken_over.inc();
+                let (payload, attempt) = (dead.attempt.payload_hash, dead.attempt.number);
+                tracing::warn!(%payload, attempt, publisher = %dead.publisher, "a dispersal whose outcome is unknown");
+            }
         }
         Ok(())
     }
 
     /// A certificate of before that is good: it has not expired, and its payload comes back.
-    async fn usable(&self, certificates: Vec<Certificate>) -> Result<Option<Certificate>, DaError> {
+    async fn usable(&self, certificates: &[Certificate]) -> Result<Option<Certificate>, DaError> {
         let now = self.clock.now();
         for certificate in certificates {
             if certificate.expires_at.is_some_and(|at| at <= now) || !self.behind.serves(&certificate.backend) {
                 continue;
             }
-            let retrieved = self.patience.run(|| self.behind.retrieve(&certificate)).await;
-            match retrieved {
-                Ok(_) => return Ok(Some(certificate)),
+            let retrieved = self.patience.run(|| async { self.behind.retrieve(&certificate.wanted()).await }).await;
+            match retrieved.and_then(|payload| certificate.check_payload(&payload)) {
+                Ok(()) => return Ok(Some(certificate.clone())),
                 Err(DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Expired { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(None)
-    }
-
-    /// Notes that the payload is about to be sent, under the first number that nobody else took meanwhile.
-    async fn open(&self, next: u32, payload_hash: Hash, payload: &Bytes) -> Result<Attempt, DaError> {
-        for number in next..=ATTEMPTS_MAX {
-            let attempt = Attempt { payload_hash, number };
-            if self.put(&self.entry_of(attempt, State::Sent, payload, None)).await? == Placed::Ours {
-                return Ok(attempt);
-            }
-        }
-        Err(DaError::reject(names::payload(&payload_hash), format!("it was sent {ATTEMPTS_MAX} times, and nothing came of it")))
     }
 
     /// Notes how it ended. Where that fails the attempt stays open, and counts as unknown to whoever comes next.
@@ -161,34 +227,17 @@ impl Outbox {
         }
     }
 
-    /// Remembers what is known now. Whatever finds no room is read from the store again.
+    /// Remembers what is known now. Of a payload that finds no room, and of the one that makes room, the store is asked again.
     fn remember(&self, payload_hash: Hash, now_known: Known) {
         let mut known = self.known.lock();
-        known.remove(&payload_hash);
-        if known.len() < REMEMBERED_MAX {
-            known.insert(payload_hash, now_known);
+        if known.len() >= REMEMBERED_MAX && !known.contains_key(&payload_hash) {
+            known.pop_first();
         }
-    }
-
-    /// A certificate of an earlier attempt, or the attempt to make now, which is noted.
-    async fn begin(&self, payload: &Bytes) -> Result<Begun, DaError> {
-        let payload_hash = keccak256(payload);
-        let known = self.known.lock().get(&payload_hash).copied();
-        let number = match known {
-            Some(Known::Unsent(attempt)) => return Ok(Begun::Noted(attempt)),
-            Some(Known::Next(number)) => number,
-            None => 1,
-        };
-        let past = self.past(number, payload_hash, payload).await?;
-        if let Some(certificate) = self.usable(past.certificates).await? {
-            self.metrics.certificates_found.inc();
-            return Ok(Begun::Found(certificate));
-        }
-        self.open(past.next, payload_hash, payload).await.map(Begun::Noted)
+        known.insert(payload_hash, now_known);
     }
 
     fn entry_of(&self, attempt: Attempt, state: State, payload: &Bytes, what: Option<String>) -> Entry {
-        let (publisher, at, payload_bytes) = (self.publisher, self.clock.now(), payload.len() as u64);
+        let (publisher, at, payload_bytes) = (self.settings.publisher, self.clock.now(), payload.len() as u64);
         Entry { attempt, state, payload_bytes, publisher, at, what, certificate: None }
     }
 
@@ -197,9 +246,28 @@ impl Outbox {
     }
 
     async fn entry(&self, attempt: &Attempt, state: State) -> Result<Option<Entry>, DaError> {
-        let name = names::outbox(attempt, state);
+        let name = crate::names::outbox(attempt, state);
         let bytes = self.patience.run(|| read(&self.store, &name)).await?;
         bytes.map(|bytes| Entry::decode(attempt, state, &bytes)).transpose()
+    }
+}
+
+/// An attempt while it is being made: until then nobody of this process takes it for one that died.
+struct InHand<'a> {
+    outbox: &'a Outbox,
+    attempt: Attempt,
+}
+
+impl<'a> InHand<'a> {
+    fn take(outbox: &'a Outbox, attempt: Attempt) -> Self {
+        outbox.in_hand.lock().insert(attempt);
+        Self { outbox, attempt }
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        self.outbox.in_hand.lock().remove(&self.attempt);
     }
 }
 
@@ -218,27 +286,44 @@ impl DaClient for Outbox {
     }
 
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
-        let attempt = match self.begin(&payload).await? {
+        let Noted { attempt, at, again } = match self.begin(&payload).await? {
             Begun::Found(certificate) => return Ok(certificate),
-            Begun::Noted(attempt) => attempt,
+            Begun::Noted(noted) => noted,
         };
+        let _in_hand = InHand::take(self, attempt);
         // From here on, and should this be cut off, nobody knows what is sent.
         self.known.lock().remove(&attempt.payload_hash);
         let answer = self.behind.disperse(payload.clone()).await;
         if let Err(DaError::Retry { .. } | DaError::Down { billed: false, .. }) = answer {
-            self.remember(attempt.payload_hash, Known::Unsent(attempt));
+            self.remember(attempt.payload_hash, Known { unsent: Some(at), ..Known::next(attempt.number, again) });
             return answer;
         }
+        self.metrics.puts_again.inc_by(u64::from(again));
         self.close(attempt, &payload, &answer).await;
         if answer.is_err() {
-            self.remember(attempt.payload_hash, Known::Next(attempt.number + 1));
+            self.remember(attempt.payload_hash, Known::next(attempt.number + 1, true));
         }
         answer
     }
 
-    async fn retrieve(&self, certificate: &Certificate) -> Result<Bytes, DaError> {
-        self.behind.retrieve(certificate).await
+    async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
+        if self.known.lock().get(content_hash).is_some_and(|known| known.unsent.is_some()) {
+            return Ok(None);
+        }
+        let past = self.past(*content_hash).await?;
+        // A certificate is to be looked at, whatever else is under way.
+        Ok(past.awaited.filter(|_| past.certificates.is_empty()))
     }
+
+    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
+        self.behind.retrieve(wanted).await
+    }
+}
+
+/// So much later.
+fn after(at: Timestamp, by: Duration) -> Timestamp {
+    let micros = i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(at.micros().saturating_add(micros)).unwrap_or(at)
 }
 
 #[cfg(test)]

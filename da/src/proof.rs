@@ -11,7 +11,6 @@
 //! **What it does not prove**: that the root in the header is that of the events in the blob. It is the sealer's word until
 //! somebody recomputes it from the whole blob, which `verify` and `rebuild` do.
 
-mod committed;
 mod hex;
 mod openings;
 mod places;
@@ -23,9 +22,9 @@ use tributary_journal::{Damage, Header, merkle};
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::blob::{BlobError, Prelude};
+use crate::committed;
 use crate::committer::BlobCommitment;
 
-pub use committed::committed;
 pub use hex::{Hex, HexBytes};
 pub use openings::open;
 
@@ -129,7 +128,7 @@ pub enum ProofError {
         /// What was trusted.
         trusted: Hash,
     },
-    /// The certificate cannot be read, or has no commitment.
+    /// The certificate cannot be read.
     #[error("certificate: {0}")]
     Certificate(String),
     /// The header breaks a rule of its format.

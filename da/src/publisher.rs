@@ -4,8 +4,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::try_join_all;
-use object_store::ObjectStore;
+use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -14,56 +13,55 @@ use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Clock;
 
 use crate::certificates::Certificates;
-use crate::client::DaClient;
+use crate::dispersal::Dispersal;
 use crate::error::DaError;
+use crate::gauges::Gauges;
 use crate::lane::{Lane, LaneState, Shared};
 use crate::metrics::Metrics;
-use crate::retry::Patience;
 use crate::settings::Settings;
 
 /// Bundles the batches of every partition into blobs and sees each certified.
 ///
 /// Several publishers of one deployment may run at once, on any machines: the plan that lies in the store first is carried out
-/// by all of them, and the certificate that is recorded first counts. What a second one costs is dispersals in vain.
+/// by all of them, and the certificate that is recorded first counts. Where dispersals cost something, each leaves to the others what
+/// they are at ([`crate::Outbox`]).
 pub struct Publisher {
     lanes: Vec<Arc<Lane>>,
+    gauges: Arc<Gauges>,
     shared: Arc<Shared>,
 }
 
 impl Publisher {
     /// A publisher for all partitions of the journal. Nothing happens before [`Self::run`] or [`Self::publish_available`].
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        journal: Arc<Journal>,
-        client: Arc<dyn DaClient>,
-        clock: Arc<dyn Clock>,
-        settings: Settings,
-    ) -> Arc<Self> {
+    pub fn new(dispersal: Dispersal, journal: Arc<Journal>, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
         let partitions = journal.genesis().partitions;
-        let metrics = Metrics::default();
+        let metrics = dispersal.metrics.clone();
         metrics.paused.set(i64::from(settings.paused));
         let shared = Arc::new(Shared {
-            certificates: Arc::new(Certificates::new(Arc::clone(&store))),
-            patience: Patience::new(&settings, metrics.clone()),
+            certificates: Arc::new(Certificates::new(Arc::clone(&dispersal.store))),
+            patience: dispersal.patience.clone(),
             in_flight: Semaphore::new(settings.blobs_in_flight_max.max(1)),
-            store,
+            store: Arc::clone(&dispersal.store),
+            client: Arc::clone(&dispersal.client),
+            dispersal,
             journal,
-            client,
             clock,
             settings,
             metrics,
         });
         let lanes = partitions.partitions().map(|partition| Arc::new(Lane::new(partition, Arc::clone(&shared)))).collect();
-        Arc::new(Self { lanes, shared })
+        Arc::new(Self { lanes, gauges: Arc::new(Gauges::new(Arc::clone(&shared))), shared })
     }
 
     /// Publishes what is sealed, as it is sealed, one task per partition, until shutdown. On start it continues where the
     /// recorded certificates end, with the plan in place if there is one.
     ///
     /// A failure that may pass is retried for ever with a growing pause; one that no retry cures stops its partition, is logged
-    /// once and stands in [`Self::state`]; the others go on. While paused, nothing happens.
+    /// once and stands in [`Self::state`]; the others go on. While paused, nothing happens but that gauges are kept.
     pub async fn run(&self, shutdown: CancellationToken) {
         let mut tasks = JoinSet::new();
+        let (gauges, ends) = (Arc::clone(&self.gauges), shutdown.clone());
+        tasks.spawn(async move { gauges.run(ends).await });
         if !self.shared.settings.paused {
             for lane in &self.lanes {
                 let (lane, shutdown) = (Arc::clone(lane), shutdown.clone());
@@ -83,10 +81,12 @@ impl Publisher {
     /// published and the cut is what was certified before.
     ///
     /// # Errors
-    /// The first that any partition met; the others may have gone on.
+    /// That of the first partition that met one. The others were brought to their end: to cut off what is under way would be to pay
+    /// for it in vain.
     pub async fn publish_available(&self) -> Result<Cut, DaError> {
         if !self.shared.settings.paused {
-            try_join_all(self.lanes.iter().map(|lane| lane.publish_available())).await?;
+            let ended = join_all(self.lanes.iter().map(|lane| lane.publish_available())).await;
+            ended.into_iter().collect::<Result<(), DaError>>()?;
         }
         self.shared.certificates.certified().await
     }

@@ -108,6 +108,7 @@ impl BlobRecord {
             expires_at: text.expires_at.as_deref().map(plan::parse_time).transpose()?,
             payload_bytes: text.payload_bytes,
         };
+        certificate.check_bytes()?;
         let blob = Self {
             blob_id: canonical::parse_canonical_hash(&text.blob_id)?,
             deployment: plan::parse_deployment(&text.deployment)?,

@@ -43,7 +43,7 @@ impl Walk {
         let batches = fetch(&blob, self.client.as_ref()).await?;
         self.check_start(&blob, &batches)?;
         for batch in &batches {
-            let name = || names::payload(&blob.certificate.content_hash);
+            let name = || names::payload(&blob.certificate.commitment);
             batch.verify_root().map_err(|e| DaError::corrupt(name(), format!("batch {}: {e}", batch.header.seq)))?;
         }
         self.deployment = Some(blob.deployment);

@@ -331,8 +331,8 @@ impl DaClient for Liar {
         self.0.disperse(payload).await
     }
 
-    async fn retrieve(&self, certificate: &crate::Certificate) -> Result<Bytes, DaError> {
-        let mut payload = self.0.retrieve(certificate).await?.to_vec();
+    async fn retrieve(&self, wanted: &crate::Wanted) -> Result<Bytes, DaError> {
+        let mut payload = self.0.retrieve(wanted).await?.to_vec();
         payload[40] ^= 1;
         Ok(Bytes::from(payload))
     }
@@ -342,8 +342,7 @@ impl DaClient for Liar {
 async fn a_blob_that_does_not_read_back_is_never_recorded_as_certified() {
     let world = two_blobs_ahead().await;
     let client = Arc::new(Liar(world.client()));
-    let clock = Arc::clone(&world.clock) as Arc<dyn tributary_schemas::ids::Clock>;
-    let publisher = crate::Publisher::new(Arc::clone(&world.store), Arc::clone(&world.journal), client.clone(), clock, quick());
+    let publisher = world.publisher_with(Arc::clone(&world.store), client.clone(), quick());
     let failed = publisher.publish_available().await;
     assert!(matches!(failed, Err(DaError::Corrupt { .. })), "{failed:?}");
     assert_eq!(publisher.metrics().read_back_failures.get(), 1);

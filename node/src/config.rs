@@ -135,6 +135,7 @@ impl Config {
             ("da.connect_timeout_ms", self.da.connect_timeout_ms, 1, ANY),
             ("da.put_timeout_ms", self.da.put_timeout_ms, 1, ANY),
             ("da.get_timeout_ms", self.da.get_timeout_ms, 1, ANY),
+            ("da.price_wei_per_symbol", self.da.price_wei_per_symbol, 0, i64::MAX.unsigned_abs()),
             ("da.failover_failures_max", self.da.failover_failures_max, 1, u32::MAX.into()),
             ("da.failover_cool_down_ms", self.da.failover_cool_down_ms, 1, ANY),
             ("index.round_bytes_max", self.index.round_bytes_max, 1, ANY),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tributary_da::{BackendMetrics, Certificates, Committer, DaClient, Publisher};
+use tributary_da::{Certificates, Committer, DaClient, Dispersal, Publisher, PublisherId};
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{Alone, EventLog, folder};
 use tributary_graphql::Graphql;
@@ -54,9 +54,10 @@ pub struct Record {
     pub journal: Arc<Journal>,
     /// Whom readers ask for what was published.
     pub client: Arc<dyn DaClient>,
-    /// What a publisher publishes through.
-    backend: Arc<dyn DaClient>,
-    backend_metrics: BackendMetrics,
+    /// What publishers publish through.
+    availability: DataAvailability,
+    /// The name of this process among publishers, where it has no better one.
+    random_name: PublisherId,
     /// What commitments and proofs are made with.
     pub committer: Arc<Committer>,
     /// The certificates.
@@ -105,7 +106,7 @@ impl Record {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
         let availability = DataAvailability::new(config, &store, &clock)?;
-        let DataAvailability { committer, backend, reader: client, metrics: backend_metrics } = availability;
+        let (committer, client) = (Arc::clone(&availability.committer), Arc::clone(&availability.reader));
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let lake = Lake::open(Arc::clone(&store));
         let engine = Engine::new(
@@ -122,8 +123,8 @@ impl Record {
             clock,
             journal,
             client,
-            backend,
-            backend_metrics,
+            availability,
+            random_name: PublisherId(rand::random()),
             committer,
             certificates,
             lake,
@@ -154,26 +155,42 @@ impl Record {
         Indexer::new(Arc::clone(&self.journal), Arc::clone(&self.lake), Arc::clone(&self.clock), settings)
     }
 
+    /// What publishes payloads, for who holds nothing that keeps others from doing the same.
+    pub fn dispersal(&self, config: &Config) -> Dispersal {
+        self.dispersal_of(config, None)
+    }
+
+    fn dispersal_of(&self, config: &Config, lock: Option<&DirectoryLock>) -> Dispersal {
+        let backend = self.availability.publishing_as(self.publisher_id(config, lock));
+        Dispersal::new(Arc::clone(&self.store), backend, Arc::clone(&self.committer), &publisher_settings(config))
+    }
+
     /// A publisher over this record; cheap until it runs.
     pub fn publisher(&self, config: &Config) -> Arc<Publisher> {
-        let settings = tributary_da::Settings {
-            blob_bytes_max: to_usize(config.da.blob_bytes_max),
-            blob_age_max: Duration::from_millis(config.da.blob_age_ms),
-            paused: config.da.paused,
-            ..tributary_da::Settings::default()
-        };
-        Publisher::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.journal),
-            Arc::clone(&self.backend),
-            Arc::clone(&self.clock),
-            settings,
-        )
+        self.publisher_with(self.dispersal(config), config)
+    }
+
+    fn publisher_with(&self, dispersal: Dispersal, config: &Config) -> Arc<Publisher> {
+        Publisher::new(dispersal, Arc::clone(&self.journal), Arc::clone(&self.clock), publisher_settings(config))
+    }
+
+    /// By which name a process knows its own dispersals when it starts again. Who holds the directory in which the store lies has that
+    /// of the deployment, for nobody else can hold it; others the one that is configured, or a new one each time.
+    fn publisher_id(&self, config: &Config, lock: Option<&DirectoryLock>) -> PublisherId {
+        match (config.da.publisher.as_str(), lock) {
+            ("", Some(_)) if config.store.url.is_empty() => {
+                PublisherId::named(&format!("the holder of {}", self.journal.genesis().deployment))
+            }
+            ("", _) => self.random_name,
+            (name, _) => PublisherId::named(name),
+        }
     }
 
     /// Brings everything that is sealed through the stages behind, then returns.
-    async fn bring_on(&self, config: &Config) -> Outcome {
-        self.publisher(config).publish_available().await.map_err(|e| Failure::failed("publishing what is sealed", e))?;
+    async fn bring_on(&self, config: &Config, lock: Option<&DirectoryLock>) -> Outcome {
+        let publisher = self.publisher_with(self.dispersal_of(config, lock), config);
+        let published = publisher.publish_available().await;
+        published.map_err(|e| Failure::failed("publishing what is sealed", e))?;
         let indexed = self.indexer(config).index_available().await;
         indexed.map(drop).map_err(|e| Failure::failed("indexing what is sealed", e))
     }
@@ -184,7 +201,8 @@ impl Record {
         let log = open_log(&self.directory.join("log"), partitions).await?;
         let events: Arc<dyn EventLog> = Arc::clone(&log) as Arc<dyn EventLog>;
         let sealer = sealer(config, Arc::clone(&self.journal), events, Arc::clone(&self.clock))?;
-        Ok(Writers { log, sealer, publisher: self.publisher(config), indexer: self.indexer(config), _lock: lock })
+        let publisher = self.publisher_with(self.dispersal_of(config, Some(&lock)), config);
+        Ok(Writers { log, sealer, publisher, indexer: self.indexer(config), _lock: lock })
     }
 }
 
@@ -244,7 +262,7 @@ impl Writers {
         record.journal.metrics().register(registry);
         record.lake.metrics().register(registry);
         self.publisher.metrics().register(registry);
-        record.backend_metrics.register(registry);
+        record.availability.metrics.register(registry);
         self.indexer.metrics().register(registry);
         record.engine.metrics().register(registry);
         record.graphql.metrics().register(registry);
@@ -377,7 +395,7 @@ pub async fn record_for_job(config: &Config) -> Result<Record, Failure> {
     let _turn = JobLock::take(&record.directory, wait_max, |_| {}).await?;
     match Part::of(&record.directory)? {
         Part::All(lock) => record.writers(config, lock).await?.catch_up().await?,
-        Part::WhatIsSealed(_lock) => record.bring_on(config).await?,
+        Part::WhatIsSealed(lock) => record.bring_on(config, lock.as_ref()).await?,
         Part::Nothing => {}
     }
     Ok(record)
@@ -389,6 +407,15 @@ async fn open_log(directory: &Path, partitions: PartitionCount) -> Result<Arc<Em
         let code = e.code();
         Failure::failed("the log cannot be opened", e).with_code(code)
     })
+}
+
+fn publisher_settings(config: &Config) -> tributary_da::Settings {
+    tributary_da::Settings {
+        blob_bytes_max: to_usize(config.da.blob_bytes_max),
+        blob_age_max: Duration::from_millis(config.da.blob_age_ms),
+        paused: config.da.paused,
+        ..tributary_da::Settings::default()
+    }
 }
 
 fn query_settings(config: &Config) -> tributary_query::Settings {

@@ -152,6 +152,7 @@ impl From<DaError> for SettlementError {
             DaError::Retry { object, source }
             | DaError::Down { object, source, .. }
             | DaError::OutcomeUnknown { object, source } => Self::retry(object, source),
+            DaError::UnderWay { .. } => Self::retry("publishing", error),
             DaError::Expired { .. } => Self::Refused(error.to_string()),
             DaError::Reject { object, what } => Self::Refused(format!("{object} is refused: {what}")),
             DaError::Corrupt { object, what } => Self::difference(object, what),

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
+use tributary_da::check::{Checked, check_all, none_outstanding};
 use tributary_da::{Certificates, Committer, DaClient};
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Genesis, Journal};
@@ -217,8 +218,8 @@ async fn check_availability(
 ) -> Result<(), SettlementError> {
     let blobs = sources.certificates.blobs().await?;
     progress.stage("data availability", Some(blobs.len() as u64));
-    let Sources { store, journal, client, .. } = sources.clone();
-    let mut findings = tributary_da::check::check_all(store, journal, client);
+    let Sources { store, journal, client, committer, .. } = sources.clone();
+    let mut findings = check_all(Checked { store, journal, client, committer }, none_outstanding());
     if let Some(finding) = findings.try_next().await? {
         return Err(of_finding(&finding.object).broken(finding.object, finding.what));
     }

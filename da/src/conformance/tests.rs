@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -14,7 +15,7 @@ use crate::failover::{Failover, FailoverSettings};
 use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::SlowClock;
 use crate::metrics::BackendMetrics;
-use crate::outbox::{Outbox, PublisherId};
+use crate::outbox::{Outbox, OutboxSettings, PublisherId};
 use crate::{Archive, LocalDa};
 
 /// Stores and proxies by name, and what is plugged together on them.
@@ -45,8 +46,8 @@ impl Parts {
     }
 
     fn outbox(&self, behind: Arc<dyn DaClient>) -> Arc<dyn DaClient> {
-        let publisher = PublisherId([7; 16]);
-        Arc::new(Outbox::new(behind, Arc::clone(&self.store), self.clock.clone(), publisher, BackendMetrics::default()))
+        let settings = OutboxSettings { publisher: PublisherId([7; 16]), attempt_max: Duration::from_secs(60) };
+        Arc::new(Outbox::new(behind, Arc::clone(&self.store), self.clock.clone(), settings, BackendMetrics::default()))
     }
 
     fn archive(&self, backend: Arc<dyn DaClient>) -> Arc<dyn DaClient> {

@@ -25,12 +25,17 @@ impl Scene {
 
     async fn get(&self, certificate: &Certificate, answer: Answer) -> DaError {
         self.stub.on_get(answer);
-        self.client.retrieve(certificate).await.unwrap_err()
+        self.client.retrieve(&certificate.wanted()).await.unwrap_err()
     }
 
     fn counts(&self) -> (u64, u64, u64) {
         let metrics = &self.client.metrics;
         (metrics.puts.get(), metrics.outcomes_unknown.get(), metrics.possibly_paid.get())
+    }
+
+    /// Symbols billed, and those that may be.
+    fn symbols(&self) -> (u64, u64) {
+        (self.client.metrics.symbols_billed.get(), self.client.metrics.symbols_possibly_billed.get())
     }
 }
 
@@ -62,8 +67,8 @@ async fn a_certificate_is_kept_as_it_came_with_our_own_commitment_and_expiry() {
     let kept = given.expires_at.unwrap().micros() - given.certified_at.micros();
     let two_weeks = i64::try_from(RETENTION.as_micros()).unwrap();
     assert!((two_weeks - 10..=two_weeks).contains(&kept), "{kept}: counted from before it was sent");
-    assert_eq!(scene.client.retrieve(&given).await.unwrap(), payload());
-    assert_eq!(scene.counts(), (1, 0, 0));
+    assert_eq!(scene.client.retrieve(&given.wanted()).await.unwrap(), payload());
+    assert_eq!((scene.counts(), scene.symbols()), ((1, 0, 0), (4096, 0)), "no blob costs less");
 }
 
 #[tokio::test]
@@ -92,6 +97,7 @@ async fn every_failure_of_a_dispersal_says_what_to_do_and_what_may_be_paid_is_co
         assert_eq!((scene.counts().1 - before.1, scene.counts().2 - before.2), (1, 1));
     }
     assert_eq!(scene.stub.paid(), 2, "both were stored");
+    assert_eq!(scene.symbols(), (0, 4096 * scene.counts().2));
 }
 
 #[tokio::test]
@@ -123,9 +129,9 @@ async fn expired_and_down_are_told_apart_by_our_own_record() {
     let scene = Scene::new().await;
     let given = scene.client.disperse(payload()).await.unwrap();
     scene.stub.forget();
-    assert_eq!(scene.client.retrieve(&given).await.unwrap_err().code(), "da_unavailable", "it should be there");
+    assert_eq!(scene.client.retrieve(&given.wanted()).await.unwrap_err().code(), "da_unavailable", "it should be there");
     scene.clock.advance(RETENTION);
-    let error = scene.client.retrieve(&given).await.unwrap_err();
+    let error = scene.client.retrieve(&given.wanted()).await.unwrap_err();
     assert!(matches!(error, DaError::Expired { at, .. } if Some(at) == given.expires_at), "{error}");
     // Whatever else is wrong is no sign of that.
     assert_eq!(scene.get(&given, status(503)).await.code(), "da_unavailable");
@@ -152,15 +158,12 @@ async fn every_failure_of_a_retrieval_says_what_to_do() {
         let error = scene.get(&given, answer.clone()).await;
         assert_eq!(error.code(), expected, "{answer:?}: {error}");
     }
-    for wrong in [
-        Certificate { commitment: Bytes::from(vec![0; 64]), ..given.clone() },
-        Certificate { bytes: Bytes::from_static(b"\x03"), ..given.clone() },
-        Certificate { backend: "local".to_owned(), ..given.clone() },
-    ] {
-        let error = scene.client.retrieve(&wrong).await.unwrap_err();
+    let local = crate::fixture::World::new(1).await.client().disperse(payload()).await.unwrap();
+    for wrong in [Bytes::from_static(b"\x03"), Bytes::new(), local.bytes] {
+        let error = scene.client.retrieve(&Wanted { certificate: wrong, ..given.wanted() }).await.unwrap_err();
         assert_eq!(error.code(), "da_rejected", "{error}");
     }
-    assert_eq!(scene.client.retrieve(&given).await.unwrap(), payload());
+    assert_eq!(scene.client.retrieve(&given.wanted()).await.unwrap(), payload());
 }
 
 #[tokio::test]

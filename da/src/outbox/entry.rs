@@ -6,7 +6,7 @@ use bytes::Bytes;
 use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 use tributary_schemas::ids::Timestamp;
-use tributary_schemas::units::Hash;
+use tributary_schemas::units::{Hash, keccak256};
 
 use crate::canonical;
 use crate::client::Certificate;
@@ -14,7 +14,7 @@ use crate::error::DaError;
 use crate::names;
 use crate::plan;
 
-/// Which process wrote something; chosen anew at every start.
+/// Which publisher wrote something. No two that run at once have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PublisherId(pub [u8; 16]);
 
@@ -25,6 +25,12 @@ impl fmt::Display for PublisherId {
 }
 
 impl PublisherId {
+    /// That of a publisher with a name that outlives its process: the first half of the keccak-256 of the name.
+    pub fn named(name: &str) -> Self {
+        let (half, _) = keccak256(name).0.split_at(16);
+        Self(half.try_into().expect("half of 32 bytes is 16"))
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         let bytes = canonical::parse_hex(text)?;
         <[u8; 16]>::try_from(bytes.as_ref()).map(Self).map_err(|_| format!("`{text}` is no publisher: it has not 16 bytes"))
@@ -36,6 +42,8 @@ impl PublisherId {
 pub enum State {
     /// The payload is about to be sent.
     Sent,
+    /// Certainly nothing was sent under this number: the backend was busy, or not there.
+    Unsent,
     /// A certificate arrived.
     Certified,
     /// Nobody knows whether the payload is published.
@@ -46,12 +54,13 @@ pub enum State {
 
 impl State {
     /// Every state, in the order of docs/da.md.
-    pub const ALL: [Self; 4] = [Self::Sent, Self::Certified, Self::Unknown, Self::Failed];
+    pub const ALL: [Self; 5] = [Self::Sent, Self::Unsent, Self::Certified, Self::Unknown, Self::Failed];
 
     /// Its name, in the record and in the object's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Sent => "sent",
+            Self::Unsent => "unsent",
             Self::Certified => "certified",
             Self::Unknown => "unknown",
             Self::Failed => "failed",
@@ -86,7 +95,7 @@ pub struct Entry {
     pub publisher: PublisherId,
     /// When.
     pub at: Timestamp,
-    /// Why it is unknown or failed.
+    /// Why nothing was sent, or it is unknown or failed.
     pub what: Option<String>,
     /// The certificate, if it is certified.
     pub certificate: Option<Certificate>,
@@ -159,7 +168,7 @@ impl Entry {
         let attempt = Attempt { payload_hash: canonical::parse_canonical_hash(&text.payload_hash)?, number: text.attempt };
         let state = State::named(&text.state).ok_or_else(|| format!("`{}` is no state", text.state))?;
         let certificate = text.certificate.map(|certificate| certificate.read(&attempt, text.payload_bytes)).transpose()?;
-        let with_reason = matches!(state, State::Unknown | State::Failed);
+        let with_reason = matches!(state, State::Unsent | State::Unknown | State::Failed);
         if certificate.is_some() != (state == State::Certified) || text.what.is_some() != with_reason {
             return Err(format!("it has other members than `{}` has", state.name()));
         }
@@ -177,7 +186,7 @@ impl Entry {
 
 impl CertificateText {
     fn read(self, attempt: &Attempt, payload_bytes: u64) -> Result<Certificate, String> {
-        Ok(Certificate {
+        let certificate = Certificate {
             bytes: canonical::parse_hex(&self.certificate)?,
             content_hash: attempt.payload_hash,
             commitment: canonical::parse_hex(&self.commitment)?,
@@ -185,7 +194,9 @@ impl CertificateText {
             certified_at: plan::parse_time(&self.certified_at)?,
             expires_at: self.expires_at.as_deref().map(plan::parse_time).transpose()?,
             payload_bytes,
-        })
+        };
+        certificate.check_bytes()?;
+        Ok(certificate)
     }
 }
 
@@ -193,20 +204,13 @@ impl CertificateText {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use tributary_schemas::units::keccak256;
+    use crate::client::DaClient;
+    use crate::fixture::World;
 
-    fn entries() -> Vec<Entry> {
-        let attempt = Attempt { payload_hash: keccak256(b"payload"), number: 7 };
+    async fn entries() -> Vec<Entry> {
+        let certificate = World::new(1).await.client().disperse(Bytes::from_static(b"payload")).await.unwrap();
+        let attempt = Attempt { payload_hash: certificate.content_hash, number: 7 };
         let at = Timestamp::from_micros(1_790_000_000_000_000).unwrap();
-        let certificate = Certificate {
-            bytes: Bytes::from_static(b"certificate"),
-            content_hash: attempt.payload_hash,
-            commitment: Bytes::from_static(&[5; 64]),
-            backend: "eigenda".to_owned(),
-            certified_at: at,
-            expires_at: Some(at),
-            payload_bytes: 7,
-        };
         let with = |state, what: Option<&str>, certificate| Entry {
             attempt,
             state,
@@ -218,15 +222,16 @@ mod tests {
         };
         vec![
             with(State::Sent, None, None),
+            with(State::Unsent, Some("the backend was busy"), None),
             with(State::Certified, None, Some(certificate)),
             with(State::Unknown, Some("it was cut off"), None),
             with(State::Failed, Some("\"no\""), None),
         ]
     }
 
-    #[test]
-    fn an_entry_of_every_state_is_read_back_and_every_flipped_bit_is_found() {
-        for entry in entries() {
+    #[tokio::test]
+    async fn an_entry_of_every_state_is_read_back_and_every_flipped_bit_is_found() {
+        for entry in entries().await {
             let bytes = entry.encode();
             assert_eq!(Entry::decode(&entry.attempt, entry.state, &bytes).unwrap(), entry);
             for bit in 0..bytes.len() * 8 {
@@ -238,15 +243,22 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_lies_under_its_own_name_and_has_the_members_of_its_state() {
-        for entry in entries() {
+    fn a_name_gives_the_same_publisher_wherever_it_runs() {
+        assert_eq!(PublisherId::named("tributary-0").to_string(), &keccak256("tributary-0").to_string()[..34]);
+        assert_ne!(PublisherId::named("tributary-0"), PublisherId::named("tributary-1"));
+    }
+
+    #[tokio::test]
+    async fn an_entry_lies_under_its_own_name_and_has_the_members_of_its_state() {
+        for entry in entries().await {
             assert_eq!(names::parse_outbox(&entry.name()), Some((entry.attempt, entry.state)));
             let next = Attempt { number: 8, ..entry.attempt };
             assert!(Entry::decode(&next, entry.state, &entry.encode()).is_err());
             for state in State::ALL.into_iter().filter(|state| *state != entry.state) {
                 assert!(Entry::decode(&entry.attempt, state, &entry.encode()).is_err());
                 let confused = Entry { state, ..entry.clone() };
-                let alike = matches!((entry.state, state), (State::Unknown, State::Failed) | (State::Failed, State::Unknown));
+                let with_reason = |state| matches!(state, State::Unsent | State::Unknown | State::Failed);
+                let alike = with_reason(entry.state) && with_reason(state);
                 assert_eq!(Entry::decode(&entry.attempt, state, &confused.encode()).is_ok(), alike, "{state:?}");
             }
         }

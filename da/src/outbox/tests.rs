@@ -10,6 +10,7 @@ use object_store::path::Path;
 use super::*;
 use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::{Fault, Faulty, World};
+use crate::names;
 
 /// A paid backend that fails by a script, and outboxes in front of it.
 struct Scene {
@@ -32,7 +33,15 @@ impl Scene {
 
     fn outbox_on(&self, store: Arc<dyn ObjectStore>, publisher: u8) -> Outbox {
         let paid = Arc::clone(&self.paid) as Arc<dyn DaClient>;
-        Outbox::new(paid, store, self.world.clock.clone(), PublisherId([publisher; 16]), self.metrics.clone())
+        let settings = OutboxSettings { publisher: PublisherId([publisher; 16]), attempt_max: ATTEMPT_MAX };
+        Outbox::new(paid, store, self.world.clock.clone(), settings, self.metrics.clone())
+    }
+
+    /// Notes the next attempt of a publisher that is killed before it notes more.
+    async fn killed(&self, publisher: u8) {
+        let outbox = self.outbox(publisher);
+        let past = outbox.past(keccak256(payload())).await.unwrap();
+        outbox.open(past.next, &payload()).await.unwrap().unwrap();
     }
 
     /// The attempts and what is said of them, in order.
@@ -49,6 +58,9 @@ impl Scene {
     }
 }
 
+/// How long an attempt takes at most.
+const ATTEMPT_MAX: Duration = Duration::from_secs(100);
+
 fn payload() -> Bytes {
     Bytes::from_static(b"a payload")
 }
@@ -60,19 +72,94 @@ async fn an_attempt_is_noted_before_and_after_and_its_certificate_is_used_instea
     assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Certified)]);
     assert_eq!(scene.outbox(1).disperse(payload()).await.unwrap(), given);
     assert_eq!((scene.paid.dispersals(), scene.counts()), (1, (0, 0, 1)));
-    assert_eq!(scene.outbox(2).retrieve(&given).await.unwrap(), payload());
+    assert_eq!(scene.outbox(2).retrieve(&given.wanted()).await.unwrap(), payload());
 }
 
 #[tokio::test]
-async fn an_open_attempt_is_counted_once_as_unknown_and_the_payload_is_sent_again() {
+async fn a_publisher_that_starts_again_takes_its_own_open_attempt_over_at_once() {
     let scene = Scene::new(|_| DaFault::None).await;
-    let outbox = scene.outbox(1);
-    // Killed before the answer.
-    outbox.open(1, keccak256(payload()), &payload()).await.unwrap();
-    scene.outbox(2).disperse(payload()).await.unwrap();
+    scene.killed(1).await;
+    assert_eq!(scene.outbox(1).under_way(&keccak256(payload())).await.unwrap(), None);
+    scene.outbox(1).disperse(payload()).await.unwrap();
     assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unknown), (2, State::Sent), (2, State::Certified)]);
     scene.outbox(3).disperse(payload()).await.unwrap();
     assert_eq!((scene.paid.dispersals(), scene.counts()), (1, (1, 1, 1)));
+    assert_eq!((scene.metrics.taken_over.get(), scene.metrics.puts_again.get()), (1, 1));
+    assert_eq!(scene.metrics.symbols_possibly_billed.get(), 4096);
+}
+
+#[tokio::test]
+async fn an_open_attempt_of_another_publisher_has_its_time_and_is_then_taken_over_once() {
+    let scene = Scene::new(|_| DaFault::None).await;
+    scene.killed(1).await;
+    let (two, three) = (scene.outbox(2), scene.outbox(3));
+    for outbox in [&two, &three, &two] {
+        let until = outbox.under_way(&keccak256(payload())).await.unwrap().unwrap();
+        let waits = outbox.disperse(payload()).await;
+        assert!(matches!(waits, Err(DaError::UnderWay { until: again, .. }) if again == until), "{waits:?}");
+        scene.world.clock.advance(ATTEMPT_MAX / 4);
+    }
+    assert_eq!((scene.paid.dispersals(), scene.noted().await), (0, vec![(1, State::Sent)]), "nobody touches it");
+    scene.world.clock.advance(ATTEMPT_MAX / 2);
+    assert_eq!(two.under_way(&keccak256(payload())).await.unwrap(), None);
+    two.disperse(payload()).await.unwrap();
+    three.disperse(payload()).await.unwrap();
+    assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unknown), (2, State::Sent), (2, State::Certified)]);
+    assert_eq!((scene.paid.dispersals(), scene.counts(), scene.metrics.taken_over.get()), (1, (1, 1, 1), 1));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_far_ahead_makes_nobody_wait_longer() {
+    let scene = Scene::new(|_| DaFault::None).await;
+    let attempt = Attempt { payload_hash: keccak256(payload()), number: 1 };
+    let mut ahead = scene.outbox(1).entry_of(attempt, State::Sent, &payload(), None);
+    ahead.at = Timestamp::from_micros(ahead.at.micros() + 1_000_000_000_000).unwrap();
+    scene.world.overwrite(&ahead.name(), ahead.encode()).await;
+    let outbox = scene.outbox(2);
+    assert!(matches!(outbox.disperse(payload()).await, Err(DaError::UnderWay { .. })));
+    scene.world.clock.advance(ATTEMPT_MAX + ATTEMPT_MAX / 5);
+    outbox.disperse(payload()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_became_of_the_attempt_that_was_waited_for_is_used() {
+    let scene = Scene::new(|_| DaFault::Slow(Duration::from_millis(20))).await;
+    let (one, two) = (scene.outbox(1), scene.outbox(2));
+    let other = async {
+        while two.under_way(&keccak256(payload())).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            match two.disperse(payload()).await {
+                Err(DaError::UnderWay { .. }) => tokio::task::yield_now().await,
+                answer => return answer,
+            }
+        }
+    };
+    let (a, b) = tokio::join!(one.disperse(payload()), other);
+    assert_eq!(a.unwrap(), b.unwrap());
+    assert_eq!((scene.paid.dispersals(), scene.counts(), scene.metrics.puts_again.get()), (1, (0, 0, 1), 0));
+}
+
+#[tokio::test]
+async fn what_was_noted_and_not_sent_for_long_is_noted_anew_and_what_another_took_over_is_not_sent() {
+    let scene = Scene::new(|call| if matches!(call, Call::Disperse(0..4)) { DaFault::Busy } else { DaFault::None }).await;
+    let outbox = scene.outbox(1);
+    let busy = || async { assert_eq!(outbox.disperse(payload()).await.unwrap_err().code(), "da_unavailable") };
+    busy().await;
+    scene.world.clock.advance(ATTEMPT_MAX / 20);
+    busy().await;
+    assert_eq!(scene.noted().await, [(1, State::Sent)], "it is fresh");
+    scene.world.clock.advance(ATTEMPT_MAX / 10);
+    busy().await;
+    assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unsent), (2, State::Sent)]);
+    // It sleeps for so long that another one takes over, which is busy with the payload when it wakes.
+    scene.world.clock.advance(2 * ATTEMPT_MAX);
+    let two = scene.outbox(2);
+    assert_eq!(two.disperse(payload()).await.unwrap_err().code(), "da_unavailable");
+    assert_eq!(outbox.disperse(payload()).await.unwrap_err().code(), "da_under_way");
+    two.disperse(payload()).await.unwrap();
+    assert_eq!((scene.paid.dispersals(), scene.metrics.puts_again.get(), scene.counts().0), (5, 1, 1));
 }
 
 #[tokio::test]
@@ -119,7 +206,7 @@ async fn a_certificate_that_expired_or_whose_payload_is_gone_is_not_used() {
     scene.world.clock.advance(Duration::from_secs(15 * 24 * 60 * 60));
     let second = scene.outbox(1).disperse(payload()).await.unwrap();
     assert_ne!(first, second);
-    scene.world.overwrite(&names::payload(&keccak256(payload())), Bytes::from_static(b"damaged")).await;
+    scene.world.overwrite(&names::payload(&first.commitment), Bytes::from_static(b"damaged")).await;
     let third = scene.outbox(1).disperse(payload()).await;
     assert!(matches!(third, Err(DaError::Corrupt { .. })), "it was sent again, to a store that is damaged: {third:?}");
     assert_eq!(scene.paid.dispersals(), 3);
@@ -154,22 +241,29 @@ async fn a_store_that_dies_after_the_note_does_not_lose_the_certificate_that_was
     let given = scene.outbox_on(dying, 1).disperse(payload()).await;
     assert!(given.is_ok(), "{given:?}");
     assert_eq!(scene.noted().await, [(1, State::Sent)]);
-    scene.outbox(2).disperse(payload()).await.unwrap();
+    scene.outbox(1).disperse(payload()).await.unwrap();
     assert_eq!((scene.paid.dispersals(), scene.counts().0), (2, 1));
 }
 
 #[tokio::test]
-async fn of_two_at_once_each_notes_an_attempt_of_its_own() {
+async fn of_any_number_at_once_one_sends_the_payload() {
     for seed in 0..100 {
         let scene = Scene::new(|_| DaFault::None).await;
-        let unruly = |seed| Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed));
-        let (one, two) = (scene.outbox_on(unruly(2 * seed), 1), scene.outbox_on(unruly(2 * seed + 1), 2));
-        let (a, b) = tokio::join!(one.disperse(payload()), two.disperse(payload()));
-        assert!(a.is_ok() && b.is_ok(), "seed {seed}: {a:?} {b:?}");
-        let noted = scene.noted().await;
-        let count = |state| noted.iter().filter(|(_, found)| *found == state).count() as u64;
-        assert_eq!(count(State::Sent), scene.paid.dispersals(), "seed {seed}: {noted:?}");
-        assert_eq!(count(State::Unknown), scene.counts().0, "seed {seed}: {noted:?}");
+        let outboxes: Vec<Outbox> = (0..4)
+            .map(|id| scene.outbox_on(Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(4 * seed + u64::from(id))), id))
+            .collect();
+        let answers = futures::future::join_all(outboxes.iter().map(|outbox| async {
+            loop {
+                match outbox.disperse(payload()).await {
+                    Err(DaError::UnderWay { .. }) => tokio::task::yield_now().await,
+                    answer => return answer.unwrap(),
+                }
+            }
+        }));
+        let answers = answers.await;
+        assert!(answers.iter().all(|answer| *answer == answers[0]), "seed {seed}: {answers:?}");
+        assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Certified)], "seed {seed}");
+        assert_eq!((scene.paid.dispersals(), scene.counts()), (1, (0, 0, 3)), "seed {seed}");
     }
 }
 

@@ -9,7 +9,6 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
 use super::{blobs, two_blobs_ahead};
-use crate::check::check_all;
 use crate::eigenda::stub::{Answer, Stub};
 use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
 use crate::faulty::{DaFault, FaultyDa};
@@ -17,9 +16,12 @@ use crate::fixture::{Fault, Faulty, World, quick};
 use crate::outbox::State;
 use crate::settings::Settings;
 use crate::{
-    Archive, BackendMetrics, Certificates, DaClient, DaError, Failover, FailoverSettings, LocalDa, Outbox, Publisher,
-    PublisherId, names, recover,
+    Archive, BackendMetrics, BlobRecord, Certificates, DaClient, DaError, Failover, FailoverSettings, LocalDa, Outbox,
+    OutboxSettings, Plan, Publisher, PublisherId, names, recover,
 };
+
+/// How long a dispersal takes at most.
+const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 
 /// Two blobs wait to be published on a network that has a store of its own.
 struct Scene {
@@ -58,7 +60,8 @@ fn outbox(
     id: u8,
     metrics: &BackendMetrics,
 ) -> Arc<dyn DaClient> {
-    Arc::new(Outbox::new(behind, store, world.clock.clone(), PublisherId([id; 16]), metrics.clone()))
+    let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: ATTEMPT_MAX };
+    Arc::new(Outbox::new(behind, store, world.clock.clone(), settings, metrics.clone()))
 }
 
 /// Everything sealed in partition 0 comes back through the client, and the check finds nothing.
@@ -66,8 +69,22 @@ async fn assert_complete(world: &World, client: Arc<dyn DaClient>) {
     let certificates = Arc::new(Certificates::new(Arc::clone(&world.store)));
     let recovered: Vec<_> = recover::batches(certificates, Arc::clone(&client)).try_collect().await.unwrap();
     assert_eq!(recovered, world.sealed(0).await);
-    let findings: Vec<_> = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), client).try_collect().await.unwrap();
-    assert_eq!(findings, []);
+    assert_eq!(world.findings_by(client).await, []);
+}
+
+/// Publishes everything; when that waits for another publisher, the time passes that one may take.
+async fn publish_and_let_time_pass(world: &World, publisher: &Publisher) {
+    let time = async {
+        while publisher.metrics().waits.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        world.clock.advance(2 * ATTEMPT_MAX);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        published = publisher.publish_available() => drop(published.unwrap()),
+        () = time => {}
+    }
 }
 
 #[tokio::test]
@@ -76,28 +93,35 @@ async fn a_crash_before_or_after_any_write_is_paid_twice_at_most_and_known() {
     let store = Faulty::new(Arc::clone(&counted.world.store), Fault::None);
     counted.publisher(store.clone(), 1, quick()).publish_available().await.unwrap();
     assert_eq!(store.puts(), 10, "plan, archive, attempt, its end, certificate of two blobs");
-    let (mut paid_twice, mut used_again) = (0, 0);
+    let (mut paid_twice, mut used_again, mut waits) = (0, 0, 0);
     for put in 0..10 {
-        for fault in [Fault::DiesBefore(put), Fault::DiesAfter(put)] {
+        // It starts again under its name, or another one goes on.
+        for (fault, next) in
+            [Fault::DiesBefore(put), Fault::DiesAfter(put)].into_iter().flat_map(|fault| [(fault, 1), (fault, 2)])
+        {
             let scene = Scene::new().await;
             let store = Faulty::new(Arc::clone(&scene.world.store), fault);
             let died = scene.publisher(store, 1, quick()).publish_available().await;
             assert!(matches!(died, Err(DaError::Retry { .. })), "{fault:?}: {died:?}");
-            scene.publisher(Arc::clone(&scene.world.store), 2, quick()).publish_available().await.unwrap();
+            let publisher = scene.publisher(Arc::clone(&scene.world.store), next, quick());
+            publish_and_let_time_pass(&scene.world, &publisher).await;
             assert_complete(&scene.world, scene.network.clone()).await;
             let (extra, unknown) = (scene.network.dispersals() - 2, scene.metrics.outcomes_unknown.get());
             assert!(extra <= unknown && unknown <= 1, "{fault:?}: {extra} more, {unknown} unknown");
+            assert_eq!((scene.metrics.taken_over.get(), scene.metrics.possibly_paid.get()), (unknown, unknown), "{fault:?}");
             assert!(scene.noted().await >= scene.network.dispersals(), "{fault:?}: nothing is sent without a note");
+            assert_eq!(publisher.metrics().waits.get(), if next == 2 { unknown } else { 0 }, "{fault:?}: only for another one");
             paid_twice += extra;
             used_again += scene.metrics.certificates_found.get();
+            waits += publisher.metrics().waits.get();
         }
     }
-    assert!(paid_twice > 0 && used_again > 0, "both were met: {paid_twice} paid twice, {used_again} used again");
+    assert!(paid_twice > 0 && used_again > 0 && waits > 0, "all were met: {paid_twice} {used_again} {waits}");
 }
 
 #[tokio::test]
-async fn two_publishers_at_once_record_one_certificate_for_each_blob_and_note_whatever_they_send() {
-    let mut paid_twice = 0;
+async fn two_publishers_at_once_pay_once_for_each_blob() {
+    let mut waits = 0;
     for seed in 0..60 {
         let scene = Scene::new().await;
         let unruly = |seed| Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed));
@@ -106,10 +130,60 @@ async fn two_publishers_at_once_record_one_certificate_for_each_blob_and_note_wh
         let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
         assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
         assert_complete(&scene.world, scene.network.clone()).await;
-        assert!(scene.noted().await >= scene.network.dispersals(), "seed {seed}");
-        paid_twice += scene.network.dispersals() - blobs(&scene.world).await.len() as u64;
+        let blobs = blobs(&scene.world).await.len() as u64;
+        assert_eq!((scene.network.dispersals(), scene.noted().await), (blobs, blobs), "seed {seed}");
+        assert_eq!((scene.metrics.puts_again.get(), scene.metrics.possibly_paid.get()), (0, 0), "seed {seed}");
+        waits += one.metrics().waits.get() + two.metrics().waits.get();
     }
-    assert!(paid_twice > 0, "they met");
+    assert!(waits > 0, "they met");
+}
+
+#[tokio::test]
+async fn two_publishers_in_front_of_a_proxy_send_each_payload_once() {
+    for seed in 0..10 {
+        let (world, metrics) = (two_blobs_ahead().await, BackendMetrics::default());
+        let (stub, client) = eigenda(&world, &metrics).await;
+        let publisher = |id: u8| {
+            let store: Arc<dyn ObjectStore> = Faulty::new(Arc::clone(&world.store), Fault::Unruly(2 * seed + u64::from(id)));
+            let client = outbox(&world, Arc::clone(&client), Arc::clone(&store), id, &metrics);
+            world.publisher_with(store, client, quick())
+        };
+        let (one, two) = (publisher(1), publisher(2));
+        let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
+        assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
+        assert_eq!((stub.paid(), blobs(&world).await.len(), metrics.puts.get()), (2, 2, 2), "seed {seed}");
+        assert_eq!(metrics.symbols_billed.get(), 2 * 4096, "seed {seed}");
+        assert_complete(&world, archive(&world, client)).await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_waits_goes_on_as_soon_as_the_certificate_is_recorded() {
+    let scene = Scene::new().await;
+    let world = &scene.world;
+    // Planned, and noted that it is about to be sent.
+    let dying = Faulty::new(Arc::clone(&world.store), Fault::DiesAfter(2));
+    assert!(scene.publisher(dying, 1, quick()).publish_available().await.is_err());
+    assert_eq!((scene.noted().await, scene.network.dispersals()), (1, 1));
+    let other = scene.publisher(Arc::clone(&world.store), 2, quick());
+    let first = world.journal.genesis().partitions.partitions().next().unwrap();
+    let record = async {
+        while other.metrics().waits.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let name = names::plan(first, tributary_schemas::ids::Seq::FIRST);
+        let plan = world.objects().await.into_iter().find(|(path, _)| *path == name).unwrap().1;
+        let plan = Plan::decode(first, tributary_schemas::ids::Seq::FIRST, &plan).unwrap();
+        let payload = crate::blob::encode(&world.sealed(0).await[..2]);
+        let certificate = scene.network.disperse(payload).await.unwrap();
+        let record = BlobRecord::new(&plan, certificate);
+        world.overwrite(&names::certificate(first, plan.first_seq), record.encode()).await;
+    };
+    let (published, ()) = tokio::join!(other.publish_available(), record);
+    published.unwrap();
+    assert_eq!(scene.network.dispersals(), 3, "one of each publisher, and the one that was recorded");
+    assert_eq!((scene.metrics.taken_over.get(), scene.metrics.possibly_paid.get()), (0, 0), "nothing was taken over");
+    assert_complete(world, scene.network.clone()).await;
 }
 
 /// EigenDA's proxy and a client of it, not patient.
@@ -145,12 +219,9 @@ async fn an_answer_that_comes_too_late_is_an_unknown_outcome_and_after_the_expir
     assert_complete(&world, archive(&world, client)).await;
     assert_complete(&world, archive(&world, world.client())).await;
     // Whose archive is damaged is told, even while the backend still gives the right bytes.
-    let name = names::payload(&recorded[0].certificate.content_hash);
+    let name = names::payload(&recorded[0].certificate.commitment);
     world.overwrite(&name, bytes::Bytes::from_static(b"damaged")).await;
-    let findings: Vec<_> = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), archive(&world, world.client()))
-        .try_collect()
-        .await
-        .unwrap();
+    let findings = world.findings_by(archive(&world, world.client())).await;
     assert_eq!(findings.into_iter().map(|finding| finding.object).collect::<Vec<_>>(), [name.to_string()]);
 }
 
@@ -180,10 +251,7 @@ async fn any_flipped_byte_of_the_outbox_is_found_and_named_and_so_is_an_attempt_
     scene.publisher(Arc::clone(&scene.world.store), 1, quick()).publish_available().await.unwrap();
     let world = &scene.world;
     let client = || Arc::clone(&scene.network) as Arc<dyn DaClient>;
-    let findings = || async {
-        let all = check_all(Arc::clone(&world.store), Arc::clone(&world.journal), client());
-        all.try_collect::<Vec<_>>().await.unwrap()
-    };
+    let findings = || world.findings_by(client());
     let entries: Vec<_> = world.objects().await.into_iter().filter(|(path, _)| names::parse_outbox(path).is_some()).collect();
     assert_eq!(entries.len(), 4);
     for (path, bytes) in entries {

@@ -154,6 +154,10 @@ section! {
         connect_timeout_ms: u64 = 5_000,
         /// How long a certificate is waited for, in milliseconds. By its defaults the proxy takes nine minutes to give up.
         put_timeout_ms: u64 = 600_000,
+        /// A name of the process among those that publish for one deployment, the same at every start; empty: a new one each time.
+        publisher: String = String::new(),
+        /// What EigenDA asks for a symbol of 32 bytes, in wei, for the metrics.
+        price_wei_per_symbol: u64 = 447_000_000,
         /// How long a payload is waited for, in milliseconds.
         get_timeout_ms: u64 = 60_000,
         /// Who publishes while the backend does not work: `local`; empty: nobody.

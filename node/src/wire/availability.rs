@@ -4,63 +4,80 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use tributary_da::{
-    Archive, BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, LocalDa, Outbox, PublisherId,
+    Archive, BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, FailoverSettings, LocalDa, Outbox,
+    OutboxSettings, PublisherId,
 };
 use tributary_schemas::ids::Clock;
 
 use crate::config::{Availability, Backend, Config, ConfigError};
 use crate::exit::Failure;
 
-/// The backend and its surroundings.
+/// The backends and their surroundings.
 pub struct DataAvailability {
     /// Makes commitments: one for the process.
     pub committer: Arc<Committer>,
-    /// What a publisher publishes through: its payloads come back through it, or do not count.
-    pub backend: Arc<dyn DaClient>,
     /// Whom readers ask: the backend, and the archive for what it does not give.
     pub reader: Arc<dyn DaClient>,
-    /// What both count.
+    /// What all of it counts.
     pub metrics: BackendMetrics,
+    store: Arc<dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    local: Arc<dyn DaClient>,
+    paid: Option<Paid>,
+}
+
+/// EigenDA.
+struct Paid {
+    eigenda: Arc<dyn DaClient>,
+    settings: EigenDaSettings,
+    failover: Option<FailoverSettings>,
 }
 
 impl DataAvailability {
     /// What the configuration says, over this store. Nothing is asked of a network yet.
     pub fn new(config: &Config, store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>) -> Result<Self, Failure> {
         let (committer, metrics) = (committer(&config.da)?, BackendMetrics::default());
-        let parts = Parts { store, clock, committer: &committer, metrics: &metrics };
-        let backend: Arc<dyn DaClient> = match config.da.backend()? {
-            Backend::Local => parts.local(),
-            Backend::EigenDa { settings, failover: None } => parts.eigenda(settings)?,
-            Backend::EigenDa { settings, failover: Some(failover) } => {
-                let (first, second) = (parts.eigenda(settings)?, parts.local());
-                Arc::new(Failover::new(first, second, Arc::clone(clock), failover, metrics.clone()))
+        metrics.price_wei_per_symbol.set(i64::try_from(config.da.price_wei_per_symbol).unwrap_or(i64::MAX));
+        let (store, clock) = (Arc::clone(store), Arc::clone(clock));
+        let local = LocalDa::with_committer(Arc::clone(&store), Arc::clone(&clock), Arc::clone(&committer));
+        let local: Arc<dyn DaClient> = Arc::new(local);
+        let paid = match config.da.backend()? {
+            Backend::Local => None,
+            Backend::EigenDa { settings, failover } => {
+                let eigenda = EigenDa::new(settings.clone(), Arc::clone(&committer), Arc::clone(&clock), metrics.clone())
+                    .map_err(|error| ConfigError::Invalid(format!("`da.proxy_url`: {error}")))?;
+                Some(Paid { eigenda: Arc::new(eigenda), settings, failover })
             }
         };
-        let reader = Archive::new(Arc::clone(&backend), Arc::clone(store), Arc::clone(&committer), metrics.clone());
-        Ok(Self { committer, backend, reader: Arc::new(reader), metrics })
-    }
-}
-
-struct Parts<'a> {
-    store: &'a Arc<dyn ObjectStore>,
-    clock: &'a Arc<dyn Clock>,
-    committer: &'a Arc<Committer>,
-    metrics: &'a BackendMetrics,
-}
-
-impl Parts<'_> {
-    fn local(&self) -> Arc<dyn DaClient> {
-        let (store, clock) = (Arc::clone(self.store), Arc::clone(self.clock));
-        Arc::new(LocalDa::with_committer(store, clock, Arc::clone(self.committer)))
+        let mut this = Self { reader: Arc::clone(&local), committer, metrics, store, clock, local, paid };
+        let backend = this.joined(|eigenda| eigenda);
+        let (committer, metrics) = (Arc::clone(&this.committer), this.metrics.clone());
+        this.reader = Arc::new(Archive::new(backend, Arc::clone(&this.store), committer, metrics));
+        Ok(this)
     }
 
-    /// EigenDA, which is paid: with an outbox in front.
-    fn eigenda(&self, settings: EigenDaSettings) -> Result<Arc<dyn DaClient>, Failure> {
-        let (clock, metrics) = (Arc::clone(self.clock), self.metrics.clone());
-        let eigenda = EigenDa::new(settings, Arc::clone(self.committer), Arc::clone(&clock), metrics.clone())
-            .map_err(|error| ConfigError::Invalid(format!("`da.proxy_url`: {error}")))?;
-        let publisher = PublisherId(rand::random());
-        Ok(Arc::new(Outbox::new(Arc::new(eigenda), Arc::clone(self.store), clock, publisher, metrics)))
+    /// What a publisher of this name publishes through: its payloads come back through it, or do not count. In front of what is paid
+    /// stands an outbox.
+    pub fn publishing_as(&self, publisher: PublisherId) -> Arc<dyn DaClient> {
+        self.joined(|eigenda| {
+            let attempt_max = self.paid.as_ref().map(|paid| paid.settings.put_timeout).unwrap_or_default();
+            let settings = OutboxSettings { publisher, attempt_max };
+            let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+            Arc::new(Outbox::new(eigenda, store, clock, settings, self.metrics.clone()))
+        })
+    }
+
+    /// The backend that is configured, EigenDA with something in front; and the second one behind, if there is one.
+    fn joined(&self, in_front: impl FnOnce(Arc<dyn DaClient>) -> Arc<dyn DaClient>) -> Arc<dyn DaClient> {
+        let Some(Paid { eigenda, failover, .. }) = &self.paid else { return Arc::clone(&self.local) };
+        let (first, second) = (in_front(Arc::clone(eigenda)), Arc::clone(&self.local));
+        match failover {
+            None => first,
+            Some(settings) => {
+                let (clock, metrics) = (Arc::clone(&self.clock), self.metrics.clone());
+                Arc::new(Failover::new(first, second, clock, settings.clone(), metrics))
+            }
+        }
     }
 }
 
@@ -86,22 +103,23 @@ mod tests {
 
     #[test]
     fn the_configured_backend_publishes_and_readers_have_an_archive_for_all() {
+        let publishing = |plugged: &DataAvailability| plugged.publishing_as(PublisherId([1; 16]));
         let local = plugged(|_| {}).unwrap();
-        assert_eq!((local.backend.backend(), local.backend.serves("eigenda")), ("local", false));
+        assert_eq!((publishing(&local).backend(), publishing(&local).serves("eigenda")), ("local", false));
         assert!(local.reader.serves("eigenda"), "it may be in the archive");
         let eigenda = plugged(|da| {
             "eigenda".clone_into(&mut da.backend);
             "http://127.0.0.1:1".clone_into(&mut da.proxy_url);
         });
         let eigenda = eigenda.unwrap();
-        assert_eq!((eigenda.backend.backend(), eigenda.backend.serves("local")), ("eigenda", false));
+        assert_eq!((publishing(&eigenda).backend(), publishing(&eigenda).serves("local")), ("eigenda", false));
         let both = plugged(|da| {
             "eigenda".clone_into(&mut da.backend);
             "http://127.0.0.1:1".clone_into(&mut da.proxy_url);
             "local".clone_into(&mut da.failover_backend);
         });
         let both = both.unwrap();
-        assert_eq!((both.backend.backend(), both.backend.serves("local")), ("eigenda", true));
+        assert_eq!((publishing(&both).backend(), publishing(&both).serves("local")), ("eigenda", true));
     }
 
     #[test]

@@ -29,27 +29,24 @@ impl Openings {
         Self { journal, committer, kept: Arc::new(Cache::new(bytes_max)), places: Arc::new(places) }
     }
 
-    /// The opening of a blob at the header of one of its batches; `None` if its certificate makes no commitment.
+    /// The opening of a blob at the header of one of its batches.
     ///
     /// The payload is put together from the journal. That it is the blob's own, the opening itself shows: it is checked against
     /// the certificate before it is given.
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
-    pub(crate) async fn of(&self, blob: &BlobRecord, seq: Seq) -> Result<Option<Arc<HeaderOpening>>, QueryError> {
-        if blob.certificate.commitment.is_empty() {
-            return Ok(None);
-        }
+    pub(crate) async fn of(&self, blob: &BlobRecord, seq: Seq) -> Result<Arc<HeaderOpening>, QueryError> {
         let key = (blob.blob_id, seq);
         if let Some(kept) = self.kept.get(&key) {
-            return Ok(Some(kept));
+            return Ok(kept);
         }
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|error| internal(&error))?;
         // Whoever had the place before may have made it.
         if let Some(kept) = self.kept.get(&key) {
-            return Ok(Some(kept));
+            return Ok(kept);
         }
-        let committed = committed(&blob.certificate)?;
+        let (_, committed) = committed(&blob.certificate.bytes)?;
         let batches = self.batches(blob).await?;
         let (committer, kept) = (Arc::clone(&self.committer), Arc::clone(&self.kept));
         // It goes on when nobody waits any more, and is kept: who asks again finds it.
@@ -61,7 +58,7 @@ impl Openings {
             drop(place);
             opening
         });
-        Ok(Some(made.await.map_err(|error| internal(&error))??))
+        Ok(made.await.map_err(|error| internal(&error))??)
     }
 
     /// The batches of a blob, no more than fill one.

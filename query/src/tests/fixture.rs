@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use object_store::ObjectStore;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tributary_da::{Certificates, LocalDa, Publisher};
+use tributary_da::{Certificates, Committer, Dispersal, LocalDa, Publisher};
 use tributary_indexer::{Indexer, Lake};
 use tributary_journal::storage::LocalStore;
 use tributary_journal::{Contents, Journal, SealedBatch};
@@ -92,8 +92,8 @@ impl World {
     pub(crate) async fn publish(&self) {
         let client = Arc::new(LocalDa::new(Arc::clone(&self.store), Arc::new(SystemClock)));
         let settings = tributary_da::Settings::default();
-        let publisher =
-            Publisher::new(Arc::clone(&self.store), Arc::clone(&self.journal), client, Arc::new(SystemClock), settings);
+        let dispersal = Dispersal::new(Arc::clone(&self.store), client, Committer::shipped(), &settings);
+        let publisher = Publisher::new(dispersal, Arc::clone(&self.journal), Arc::new(SystemClock), settings);
         publisher.publish_available().await.unwrap();
     }
 

@@ -42,7 +42,7 @@ pub struct EventReport {
     pub header_hash: String,
     /// The blob whose payload was fetched and holds the batch; `None` before it is certified.
     pub blob_id: Option<String>,
-    /// All of it, to be checked by anybody who knows the blob's id; `None` before it is certified, or without a commitment.
+    /// All of it, to be checked by anybody who knows the blob's id; `None` before it is certified.
     pub proof: Option<EventProof>,
     /// The first epoch that covers it.
     pub epoch: Option<u64>,
@@ -80,7 +80,7 @@ pub(super) async fn check(sources: &Sources, query: &EventQuery) -> Result<Event
     let published = check_blob(sources, &batch).await?;
     let blob_id = published.as_ref().map(|(blob, _)| format!("{:#x}", blob.blob_id));
     let proof = match published {
-        Some(published) => prove(sources, published, &batch.header, ((place.ordinal, bytes.clone()), &path[..])).await?,
+        Some(published) => Some(prove(sources, published, &batch.header, ((place.ordinal, bytes.clone()), &path[..])).await?),
         None => None,
     };
     Ok(EventReport {
@@ -178,25 +178,21 @@ async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<(Bl
     Ok(Some((blob, batches)))
 }
 
-/// D2: the proof of an event against the certificate of its blob, checked as anybody would who has only that. `None` where the
-/// certificate makes no commitment.
+/// D2: the proof of an event against the certificate of its blob, checked as anybody would who has only that.
 async fn prove(
     sources: &Sources,
     (blob, batches): (BlobRecord, Vec<SealedBatch>),
     header: &Header,
     (event, path): ((u32, Bytes), &[Hash]),
-) -> Result<Option<EventProof>, SettlementError> {
-    if blob.certificate.commitment.is_empty() {
-        return Ok(None);
-    }
-    let committed = committed(&blob.certificate).map_err(|error| Invariant::D2.name_in(error.into()))?;
+) -> Result<EventProof, SettlementError> {
+    let (_, committed) = committed(&blob.certificate.bytes).map_err(|error| Invariant::D2.name_in(error.into()))?;
     let (committer, seq) = (Arc::clone(&sources.committer), header.seq);
     let opened = tokio::task::spawn_blocking(move || proof::open(&blob::encode(&batches), seq, &committed, &committer)).await;
     let opened = opened.map_err(|error| SettlementError::Internal(error.to_string()))?;
     let opening = opened.map_err(|error| Invariant::D2.name_in(error.into()))?;
     let proof = EventProof::new(event, path, header, (blob.certificate.bytes.clone(), opening));
     match proof.verify(&blob.blob_id) {
-        Ok(_) => Ok(Some(proof)),
+        Ok(_) => Ok(proof),
         Err(broken) => Err(Invariant::D2.broken(format!("blob {:#x}", blob.blob_id), broken.to_string())),
     }
 }

@@ -52,11 +52,11 @@ impl EventProof {
         Blob::of_batch(&self.reader, &self.batch.header).await
     }
 
-    /// Null until AVAILABLE, and for a blob that was certified without a commitment
+    /// Null until AVAILABLE
     async fn opening(&self) -> Result<Option<HeaderOpening>, QueryError> {
         let header = &self.batch.header;
         let Some(blob) = Blob::of_batch(&self.reader, header).await? else { return Ok(None) };
-        Ok(self.reader.openings().of(&blob.record, header.seq).await?.map(HeaderOpening))
+        Ok(Some(HeaderOpening(self.reader.openings().of(&blob.record, header.seq).await?)))
     }
 }
 

@@ -1,0 +1,90 @@
+//! From a payload to a certificate that counts: one way for everything that is published.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::ObjectStore;
+
+use crate::archive;
+use crate::client::{Certificate, DaClient};
+use crate::committer::Committer;
+use crate::error::DaError;
+use crate::metrics::Metrics;
+use crate::retry::Patience;
+use crate::settings::Settings;
+
+/// How often it is looked whether another publisher is through with a payload. With the default pauses that is longer than any
+/// attempt takes.
+const LOOKS_MAX: u32 = 4096;
+
+/// Publishes payloads.
+///
+/// **Promise**: the payload lies in the archive before it is sent, and what is given came back through the backend once and was equal.
+/// Nothing is recorded here: of the certificates of one payload the one counts that is recorded first.
+pub struct Dispersal {
+    pub(crate) store: Arc<dyn ObjectStore>,
+    pub(crate) client: Arc<dyn DaClient>,
+    committer: Arc<Committer>,
+    pub(crate) patience: Patience,
+    pub(crate) metrics: Metrics,
+}
+
+impl Dispersal {
+    /// Through this client, with the archive in this store. Of the settings those of patience are used.
+    pub fn new(store: Arc<dyn ObjectStore>, client: Arc<dyn DaClient>, committer: Arc<Committer>, settings: &Settings) -> Self {
+        let metrics = Metrics::default();
+        Self { store, client, committer, patience: Patience::new(settings, metrics.clone()), metrics }
+    }
+
+    /// Archives the payload, publishes it, and reads it back through the backend. While another publisher is at the same payload, its
+    /// end is waited for: what it got is used.
+    ///
+    /// # Errors
+    /// Those of [`DaClient::disperse`] and [`DaClient::retrieve`], after the tries that the settings allow.
+    /// [`DaError::Corrupt`] if the archive holds something else under the payload's name, or the payload did not come back equal.
+    pub async fn certify(&self, payload: Bytes) -> Result<Certificate, DaError> {
+        let mut looks = 0;
+        loop {
+            match self.attempt(&payload).await {
+                Err(DaError::UnderWay { .. }) if looks < LOOKS_MAX => {
+                    looks += 1;
+                    self.patience.pause(looks).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    /// The same without waiting: [`DaError::UnderWay`] while another publisher is at it.
+    pub(crate) async fn attempt(&self, payload: &Bytes) -> Result<Certificate, DaError> {
+        let committed = self.patience.run(|| self.committer.commit(payload)).await?;
+        // The archive first: what a backend has may be gone before anybody reads it.
+        archive::put(&self.store, &committed, payload, &self.patience).await?;
+        let certificate = self.patience.run(|| self.client.disperse(payload.clone())).await?;
+        self.metrics.dispersals.inc();
+        let checked = self.read_back(&certificate, payload).await;
+        if checked.is_err() {
+            self.metrics.read_back_failures.inc();
+        }
+        checked.map(|()| certificate)
+    }
+
+    async fn read_back(&self, certificate: &Certificate, payload: &Bytes) -> Result<(), DaError> {
+        let wanted = certificate.wanted();
+        let found = self.patience.run(|| self.client.retrieve(&wanted)).await?;
+        // What is recorded beside the certificate is of this payload too.
+        certificate.check_payload(payload)?;
+        match found == payload {
+            true => Ok(()),
+            false => {
+                let name = crate::names::payload(&certificate.commitment);
+                Err(DaError::corrupt(name, "it does not read back as it was dispersed"))
+            }
+        }
+    }
+
+    /// What it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+}
