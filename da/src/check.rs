@@ -332,3 +332,6 @@ fn finding(error: DaError) -> Result<Finding, DaError> {
         | DaError::Journal(_) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,13 +177,19 @@ impl DaClient for EigenDa {
             Err(error) => Err(self.put_failed(keccak256(&payload), error)),
         };
         let symbols = u64::from(committed.domain.symbols_billed());
-        certified.inspect(|_| drop(self.metrics.symbols_billed.inc_by(symbols))).map_err(|(error, may_be_billed)| {
-            if may_be_billed {
-                self.metrics.possibly_paid.inc();
-                self.metrics.symbols_possibly_billed.inc_by(symbols);
+        match certified {
+            Ok(certificate) => {
+                self.metrics.symbols_billed.inc_by(symbols);
+                Ok(certificate)
             }
-            error
-        })
+            Err((error, may_be_billed)) => {
+                if may_be_billed {
+                    self.metrics.possibly_paid.inc();
+                    self.metrics.symbols_possibly_billed.inc_by(symbols);
+                }
+                Err(error)
+            }
+        }
     }
 
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {

@@ -172,6 +172,7 @@ mod tests {
     use super::*;
     use crate::faulty::{Call, DaFault, FaultyDa};
     use crate::fixture::World;
+    use crate::outbox::{Outbox, OutboxSettings, PublisherId};
 
     /// A first backend whose dispersals fail as the script says, by their numbers, in front of a local one.
     struct Scene {
@@ -265,5 +266,37 @@ mod tests {
         let mut scene = Scene::new(1, |_| DaFault::LosesAnswer).await;
         scene.disperse().await.unwrap();
         assert_eq!(scene.asked(), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn another_publisher_at_the_first_backend_is_waited_for_as_long_as_that_is_the_one_that_is_used() {
+        let scene = Scene::new(1, |_| DaFault::Down).await;
+        let (store, clock) = (Arc::clone(&scene.world.store), Arc::clone(&scene.world.clock));
+        let down = Arc::clone(&scene.first) as Arc<dyn DaClient>;
+        let outbox = |id: u8, behind| {
+            let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: Duration::from_secs(600) };
+            Arc::new(Outbox::new(behind, Arc::clone(&store), clock.clone(), settings, BackendMetrics::default()))
+        };
+        let slow = FaultyDa::new(scene.world.client(), |_| DaFault::Slow(Duration::from_secs(3600)));
+        let (other, payload) = (outbox(1, slow as Arc<dyn DaClient>), Bytes::from_static(b"theirs"));
+        let theirs = tokio::spawn({
+            let payload = payload.clone();
+            async move { other.disperse(payload).await }
+        });
+        let settings = FailoverSettings { failures_max: 1, cool_down: Duration::from_secs(60) };
+        let metrics = BackendMetrics::default();
+        let failover = Failover::new(outbox(2, down), scene.world.client(), clock.clone(), settings, metrics.clone());
+        let hash = tributary_schemas::units::keccak256(&payload);
+        while failover.under_way(&hash).await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert!(matches!(failover.disperse(payload.clone()).await, Err(DaError::UnderWay { .. })));
+        assert_eq!(metrics.failovers.get(), 0, "that is no failure");
+        failover.disperse(Bytes::from_static(b"ours")).await.unwrap();
+        assert_eq!(failover.under_way(&hash).await.unwrap(), None, "the second backend has nothing to wait for");
+        failover.disperse(payload).await.unwrap();
+        scene.world.clock.advance(Duration::from_secs(61));
+        assert!(failover.under_way(&hash).await.unwrap().is_some(), "now the first is to be tried again");
+        theirs.abort();
     }
 }

@@ -70,3 +70,64 @@ impl Gauges {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::fixture::{Fault, Faulty, World, quick};
+    use crate::publisher::Publisher;
+    use crate::settings::Settings;
+
+    async fn waiting(publisher: &Publisher, partition: u32) -> u64 {
+        publisher.gauges.refresh().await;
+        let label = Partition::new(partition).unwrap().into();
+        let seconds = publisher.metrics().oldest_waiting_seconds.get_or_create(&label).get();
+        Duration::from_secs_f64(seconds).as_secs()
+    }
+
+    #[tokio::test]
+    async fn how_long_the_oldest_batch_waits_is_shown_also_while_nothing_is_published() {
+        let world = World::new(2).await;
+        let paused = world.publisher_on(Arc::clone(&world.store), Settings { paused: true, ..quick() });
+        assert_eq!(waiting(&paused, 0).await, 0, "nothing is sealed");
+        world.seal(0, 10).await;
+        world.clock.advance(Duration::from_secs(100));
+        world.seal(0, 10).await;
+        assert_eq!((waiting(&paused, 0).await, waiting(&paused, 1).await), (100, 0));
+        world.clock.advance(Duration::from_secs(50));
+        assert_eq!(waiting(&paused, 0).await, 150, "it grows");
+        world.publisher().publish_available().await.unwrap();
+        assert_eq!(waiting(&paused, 0).await, 0, "another publisher has done it");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_answer_does_not_stop_the_clock() {
+        let world = World::new(1).await;
+        world.seal(0, 10).await;
+        let dying = Faulty::new(Arc::clone(&world.store), Fault::DiesAfter(0));
+        let publisher = world.publisher_on(dying, quick());
+        world.clock.advance(Duration::from_secs(10));
+        assert_eq!(waiting(&publisher, 0).await, 10);
+        assert!(publisher.publish_available().await.is_err(), "the store dies with the plan");
+        world.clock.advance(Duration::from_secs(10));
+        assert_eq!(waiting(&publisher, 0).await, 20);
+    }
+
+    #[tokio::test]
+    async fn a_running_publisher_keeps_them_until_it_ends() {
+        let world = World::new(1).await;
+        world.seal(0, 10).await;
+        world.clock.advance(Duration::from_secs(30));
+        let paused = world.publisher_on(Arc::clone(&world.store), Settings { paused: true, ..quick() });
+        let shutdown = CancellationToken::new();
+        let (running, ends) = (Arc::clone(&paused), shutdown.clone());
+        let running = tokio::spawn(async move { running.run(ends).await });
+        let label = Partition::new(0).unwrap().into();
+        while paused.metrics().oldest_waiting_seconds.get_or_create(&label).get() < 30.0 {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+        running.await.unwrap();
+    }
+}

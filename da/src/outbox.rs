@@ -37,6 +37,8 @@ const REMEMBERED_MAX: usize = 1024;
 const ASKED_MAX: u32 = 3;
 /// How often another publisher may come first to the next attempt before the payload is left for later.
 const OPENED_MAX: u32 = 8;
+/// A certificate whose payload has not come back for so long is given up, and the payload is sent again.
+const READ_BACK_MAX: Duration = Duration::from_secs(60 * 60);
 /// A note may be as old as this part of the time that an attempt takes when something is sent under it. After that another one is
 /// made, so that others know how long to wait for its end.
 const FRESH_PART: u32 = 10;
@@ -75,7 +77,7 @@ pub struct Outbox {
 /// What is known of the attempts at a payload.
 #[derive(Clone, Copy)]
 struct Known {
-    /// All before this number are over, and left no certificate.
+    /// All before this number are over, and left nothing that can be used.
     number: u32,
     /// Whether one of them may be billed.
     billed: bool,
@@ -195,17 +197,22 @@ impl Outbox {
         Ok(())
     }
 
-    /// A certificate of before that is good: it has not expired, and its payload comes back.
+    /// A certificate of before that is good: it has not expired, and its payload comes back. As long as the backend does not answer, it
+    /// does not work; but not for ever.
     async fn usable(&self, certificates: &[Certificate]) -> Result<Option<Certificate>, DaError> {
         let now = self.clock.now();
         for certificate in certificates {
             if certificate.expires_at.is_some_and(|at| at <= now) || !self.behind.serves(&certificate.backend) {
                 continue;
             }
-            let retrieved = self.patience.run(|| async { self.behind.retrieve(&certificate.wanted()).await }).await;
+            let wanted = certificate.wanted();
+            let retrieved = self.patience.run(|| self.behind.retrieve(&wanted)).await;
             match retrieved.and_then(|payload| certificate.check_payload(&payload)) {
                 Ok(()) => return Ok(Some(certificate.clone())),
-                Err(DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Expired { .. }) => {}
+                Err(DaError::Retry { object, source }) if now < after(certificate.certified_at, READ_BACK_MAX) => {
+                    return Err(DaError::Down { object, billed: false, source });
+                }
+                Err(DaError::Retry { .. } | DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Expired { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

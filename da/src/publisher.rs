@@ -27,7 +27,7 @@ use crate::settings::Settings;
 /// they are at ([`crate::Outbox`]).
 pub struct Publisher {
     lanes: Vec<Arc<Lane>>,
-    gauges: Arc<Gauges>,
+    pub(crate) gauges: Arc<Gauges>,
     shared: Arc<Shared>,
 }
 

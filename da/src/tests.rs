@@ -79,6 +79,35 @@ async fn a_full_batch_fits_one_blob_of_the_default_size_and_no_payload_exceeds_i
 }
 
 #[tokio::test]
+async fn a_blob_ends_where_a_byte_costs_the_least_and_the_young_rest_waits() {
+    let world = World::new(1).await;
+    // The first two just fill 4,096 symbols; what comes after would double the bill.
+    for bytes in [100_000, 26_000, 1000] {
+        world.seal(0, bytes).await;
+    }
+    let settings = Settings { blob_age_max: Duration::from_secs(3600), ..Settings::default() };
+    let publisher = world.publisher_on(Arc::clone(&world.store), settings);
+    publisher.publish_available().await.unwrap();
+    let ends: Vec<_> = blobs(&world).await.iter().map(|blob| blob.last_seq.get()).collect();
+    assert_eq!(ends, [1, 2], "but on demand everything is published");
+    assert_complete(&world).await;
+}
+
+#[tokio::test]
+async fn one_partition_that_fails_does_not_cut_off_the_others() {
+    let world = World::new(2).await;
+    for bytes in [1000, 3000, 3000] {
+        world.seal(1, bytes).await;
+    }
+    world.seal(0, 10).await;
+    world.overwrite(&names::plan(partition(0), seq(0)), Bytes::from_static(b"{}")).await;
+    let failed = world.publisher().publish_available().await;
+    assert!(matches!(failed, Err(DaError::Corrupt { .. })), "{failed:?}");
+    let certified = Certificates::new(Arc::clone(&world.store)).certified().await.unwrap();
+    assert_eq!(certified.to_string(), "1:2");
+}
+
+#[tokio::test]
 async fn what_was_published_is_not_published_again() {
     let world = World::new(1).await;
     world.seal(0, 10).await;

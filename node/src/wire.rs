@@ -467,4 +467,22 @@ mod tests {
         drop(held);
         assert!(matches!(part(), Part::All(_)));
     }
+
+    #[tokio::test]
+    async fn who_holds_the_directory_with_the_store_publishes_under_one_name_and_others_under_their_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.data.dir = directory.path().to_owned();
+        let one = Record::open(&config, PartitionCount::new(1)).await.unwrap();
+        let two = Record::open(&config, None).await.unwrap();
+        let lock = DirectoryLock::take(directory.path()).unwrap();
+        let holds = |record: &Record, config: &Config| record.publisher_id(config, Some(&lock));
+        assert_eq!(holds(&one, &config), holds(&two, &config), "whoever holds it after a crash knows what was under way");
+        assert_ne!(one.publisher_id(&config, None), two.publisher_id(&config, None));
+        assert_eq!(one.publisher_id(&config, None), one.publisher_id(&config, None));
+        config.store.url = "file:///srv/store".to_owned();
+        assert_ne!(holds(&one, &config), holds(&two, &config), "in a store elsewhere others may publish too");
+        config.da.publisher = "tributary-0".to_owned();
+        assert_eq!(holds(&one, &config), two.publisher_id(&config, None));
+    }
 }

@@ -213,16 +213,21 @@ async fn a_certificate_that_expired_or_whose_payload_is_gone_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_backend_that_does_not_answer_leaves_the_certificate_for_later() {
+async fn a_backend_that_does_not_give_back_what_it_certified_does_not_work_and_in_the_end_it_is_sent_again() {
     let scene = Scene::new(|call| match call {
         Call::Retrieve(_) => DaFault::Busy,
         Call::Disperse(_) => DaFault::None,
     })
     .await;
     scene.outbox(1).disperse(payload()).await.unwrap();
-    let later = scene.outbox(1).disperse(payload()).await;
-    assert!(matches!(later, Err(DaError::Retry { .. })), "{later:?}");
-    assert_eq!(scene.paid.dispersals(), 1);
+    for _ in 0..3 {
+        let later = scene.outbox(1).disperse(payload()).await;
+        assert!(matches!(later, Err(DaError::Down { billed: false, .. })), "another backend may take it: {later:?}");
+    }
+    assert_eq!((scene.paid.dispersals(), scene.noted().await.len()), (1, 2));
+    scene.world.clock.advance(READ_BACK_MAX);
+    scene.outbox(1).disperse(payload()).await.unwrap();
+    assert_eq!((scene.paid.dispersals(), scene.metrics.puts_again.get()), (2, 1));
 }
 
 #[tokio::test]

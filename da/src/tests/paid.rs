@@ -161,8 +161,8 @@ async fn two_publishers_in_front_of_a_proxy_send_each_payload_once() {
 async fn whoever_waits_goes_on_as_soon_as_the_certificate_is_recorded() {
     let scene = Scene::new().await;
     let world = &scene.world;
-    // Planned, and noted that it is about to be sent.
-    let dying = Faulty::new(Arc::clone(&world.store), Fault::DiesAfter(2));
+    // Planned, noted and sent; the publisher dies before it notes the answer.
+    let dying = Faulty::new(Arc::clone(&world.store), Fault::DiesBefore(3));
     assert!(scene.publisher(dying, 1, quick()).publish_available().await.is_err());
     assert_eq!((scene.noted().await, scene.network.dispersals()), (1, 1));
     let other = scene.publisher(Arc::clone(&world.store), 2, quick());
@@ -268,4 +268,26 @@ async fn any_flipped_byte_of_the_outbox_is_found_and_named_and_so_is_an_attempt_
         world.overwrite(&path, bytes).await;
     }
     assert_eq!(findings().await, []);
+}
+
+#[tokio::test]
+async fn what_the_network_forgets_within_a_day_is_counted_until_it_has() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let (world, metrics) = (two_blobs_ahead().await, BackendMetrics::default());
+    let (_stub, client) = eigenda(&world, &metrics).await;
+    let publisher = world.publisher_with(Arc::clone(&world.store), client, quick());
+    publisher.publish_available().await.unwrap();
+    let hour = Duration::from_secs(60 * 60);
+    for (passes, soon) in [(Duration::ZERO, 0), (RETENTION - DAY - hour, 0), (2 * hour, 2), (DAY - 2 * hour, 2), (2 * hour, 0)] {
+        world.clock.advance(passes);
+        publisher.gauges.refresh().await;
+        assert_eq!(publisher.metrics().expires_soon.get(), soon, "{passes:?} later");
+    }
+    // The store forgets nothing: its blobs do not expire.
+    world.seal(0, 10).await;
+    let local = world.publisher();
+    local.publish_available().await.unwrap();
+    world.clock.advance(RETENTION - hour);
+    local.gauges.refresh().await;
+    assert_eq!(local.metrics().expires_soon.get(), 0);
 }
