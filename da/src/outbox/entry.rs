@@ -27,8 +27,8 @@ impl fmt::Display for PublisherId {
 impl PublisherId {
     /// That of a publisher with a name that outlives its process: the first half of the keccak-256 of the name.
     pub fn named(name: &str) -> Self {
-        let (half, _) = keccak256(name).0.split_at(16);
-        Self(half.try_into().expect("half of 32 bytes is 16"))
+        let hash = keccak256(name);
+        Self(*hash.first_chunk().expect("a hash has 32 bytes, and so a first half"))
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -227,7 +227,7 @@ fn every_flipped_bit_of_the_certificate_names_another_blob_and_one_of_its_commit
         }
     }
     // A certificate of another blob, trusted by mistake.
-    let other = Published::of(&[events(5), Vec::new(), events(4)]);
+    let other = Published::of(&[events(5), Vec::new(), events(3)]);
     let commitment = other.committed.commitment;
     let certificate = local(&PUBLISHED.payload, BlobCommitment { commitment, ..PUBLISHED.committed });
     let proof = PUBLISHED.proof_by(&certificate, 2, 1);
