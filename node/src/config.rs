@@ -7,6 +7,7 @@ mod keys;
 mod place;
 mod sections;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -162,8 +163,15 @@ impl Config {
         self.http.address()?;
         self.store.directory()?;
         self.kafka.settings()?;
-        self.da.backend()?;
-        self.settlement.parsed().map(|_| ())
+        let accepted = self.settlement.parsed()?.available_backends;
+        match self.da.backend()? {
+            Backend::EigenDa { failover: Some(_), .. } if !accepted.contains(tributary_da::local::BACKEND) => {
+                let why = "`da.failover_backend` must not be `local` where `settlement.available_backends` does not list it: what it \
+                           certifies would never be settled";
+                Err(ConfigError::Invalid(why.to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -199,6 +207,8 @@ pub struct SettlementValues {
     pub max_fee: Option<u128>,
     /// The ceiling of an epoch's fees.
     pub max_epoch_total: Option<u128>,
+    /// The backends whose word settlement takes, at least one.
+    pub available_backends: BTreeSet<&'static str>,
 }
 
 impl Settlement {
@@ -216,7 +226,22 @@ impl Settlement {
             treasury: treasury.map_err(|e| invalid("treasury", e.to_string()))?,
             max_fee: amount("max_fee", &self.max_fee)?,
             max_epoch_total: amount("max_epoch_total", &self.max_epoch_total)?,
+            available_backends: self.backends().map_err(|why| invalid("available_backends", why))?,
         })
+    }
+
+    fn backends(&self) -> Result<BTreeSet<&'static str>, String> {
+        const KNOWN: [&str; 2] = [tributary_da::local::BACKEND, tributary_da::eigenda::BACKEND];
+        let named = self.available_backends.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let known = |name: &str| {
+            let found = KNOWN.into_iter().find(|known| *known == name);
+            found.ok_or_else(|| format!("may list {}, not `{name}`", KNOWN.join(" and ")))
+        };
+        let accepted: BTreeSet<&'static str> = named.map(known).collect::<Result<_, _>>()?;
+        match accepted.is_empty() {
+            true => Err(format!("must list at least one of {}", KNOWN.join(" and "))),
+            false => Ok(accepted),
+        }
     }
 }
 
@@ -308,6 +333,8 @@ mod tests {
             ("[kafka]\nsasl_mechanism = \"oauthbearer\"\n", "kafka.oauth_token_url"),
             ("[settlement]\ntreasury = \"0x1\"\n", "settlement.treasury"),
             ("[settlement]\nmax_fee = \"-1\"\n", "settlement.max_fee"),
+            ("[settlement]\navailable_backends = \"local,celestia\"\n", "settlement.available_backends"),
+            ("[settlement]\navailable_backends = \" , \"\n", "settlement.available_backends"),
             ("http = 1\n", "http"),
             ("[http\n", "TOML"),
         ] {
@@ -402,6 +429,18 @@ mod tests {
         assert_eq!((failover.failures_max, failover.cool_down.as_secs()), (5, 60));
         let larger = load("[da]\nblob_bytes_max = 16252897\nsrs_file = \"g1.point\"\n", &[]).unwrap();
         assert!(larger.da.srs_file().is_some());
+    }
+
+    #[test]
+    fn a_second_backend_that_settlement_does_not_accept_is_refused_with_the_reason() {
+        let with = |accepted: &str| {
+            let da = "[da]\nbackend = \"eigenda\"\nproxy_url = \"http://x\"\nfailover_backend = \"local\"\n";
+            load(&format!("{da}[settlement]\navailable_backends = \"{accepted}\"\n"), &[])
+        };
+        let refused = with("eigenda").unwrap_err().to_string();
+        assert!(refused.contains("`da.failover_backend`") && refused.contains("never be settled"), "{refused}");
+        let both = with("eigenda, local").unwrap().settlement.parsed().unwrap();
+        assert_eq!(both.available_backends.into_iter().collect::<Vec<_>>(), ["eigenda", "local"]);
     }
 
     #[test]

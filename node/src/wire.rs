@@ -22,10 +22,10 @@ use tributary_journal::seen::SeenIndex;
 use tributary_journal::storage::LocalStore;
 use tributary_query::Engine;
 use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
-use tributary_settlement::Settlement;
 
 mod availability;
 mod services;
+mod settlement;
 
 use crate::config::Config;
 use crate::exit::{Failure, Outcome, code};
@@ -38,6 +38,7 @@ pub use services::{
     Ingest, Seal, event_log, existing_genesis, found_genesis, genesis_or_new, journal_to_read, journal_to_write,
     partitions_of_new, required_settings,
 };
+pub use settlement::{blob_source, no_store, settlement_settings};
 
 /// How long `dev` waits for a job that finishes what the log holds.
 const DEV_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -131,19 +132,6 @@ impl Record {
             engine,
             graphql,
         })
-    }
-
-    /// The settlement job over this record.
-    pub fn settlement(&self, settings: tributary_settlement::Settings) -> Settlement {
-        Settlement::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.journal),
-            Arc::clone(&self.certificates),
-            Arc::clone(&self.lake),
-            Arc::clone(&self.engine),
-            Arc::clone(&self.clock),
-            settings,
-        )
     }
 
     /// An indexer over this record; cheap until it runs.
@@ -291,20 +279,6 @@ fn door_settings(config: &Config) -> tributary_ingest::Settings {
         in_flight_requests_max: to_usize(config.ingest.in_flight_requests_max),
         ..tributary_ingest::Settings::default()
     }
-}
-
-/// What the configuration says of settlement. Refused without a treasury.
-pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Settings, Failure> {
-    let values = config.settlement.parsed()?;
-    let treasury = values.treasury.ok_or_else(|| {
-        Failure::Usage("`settlement.treasury` is not set: name the address that receives the protocol's share".to_owned())
-    })?;
-    Ok(tributary_settlement::Settings {
-        max_fee: values.max_fee,
-        max_epoch_total: values.max_epoch_total,
-        wait_max: Duration::from_millis(config.settlement.wait_ms),
-        ..tributary_settlement::Settings::new(treasury)
-    })
 }
 
 /// The folder of the store.

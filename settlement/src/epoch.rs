@@ -1,11 +1,11 @@
-//! The job: closes an epoch, completes what an interrupted job left, recomputes a closed epoch.
+//! The job: closes an epoch, publishes its manifest, completes what an interrupted job left, recomputes a closed epoch.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use object_store::ObjectStore;
 use serde::Serialize;
-use tributary_da::Certificates;
+use tributary_da::{Certificates, Manifests, names};
 use tributary_indexer::lake::Lake;
 use tributary_journal::Journal;
 use tributary_query::{Engine, Session};
@@ -16,6 +16,7 @@ use tributary_schemas::units::Hash;
 use crate::compute::{Computed, Computer, Link};
 use crate::error::SettlementError;
 use crate::ledger::{Ceilings, EpochRow};
+use crate::manifests::EpochManifests;
 use crate::metrics::Metrics;
 use crate::record::{EpochRecord, RULES_VERSION};
 use crate::records::{EpochRecords, Written};
@@ -40,6 +41,26 @@ pub struct SettleOutcome {
     /// that would be closed now.
     #[serde(flatten)]
     pub epoch: EpochRow,
+    /// The certificate of its manifest as 0x text, from which alone everything up to the epoch can be rebuilt; `None` where no
+    /// epoch is closed, and after a dry run.
+    pub manifest: Option<String>,
+}
+
+/// The record that is settled: its store, and the stages over it.
+#[derive(Clone)]
+pub struct Stages {
+    /// Everything lies here.
+    pub store: Arc<dyn ObjectStore>,
+    /// The sealed batches.
+    pub journal: Arc<Journal>,
+    /// What is certified.
+    pub certificates: Arc<Certificates>,
+    /// The tables.
+    pub lake: Arc<Lake>,
+    /// Reads them.
+    pub engine: Arc<Engine>,
+    /// Says when an epoch is closed.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Settlement over one record.
@@ -48,23 +69,23 @@ pub struct Settlement {
     journal: Arc<Journal>,
     certificates: Arc<Certificates>,
     computer: Computer,
+    manifests: Option<EpochManifests>,
     clock: Arc<dyn Clock>,
     settings: Settings,
     metrics: Metrics,
 }
 
 impl Settlement {
-    /// A job over the record whose store, stages and tables are given. Nothing is read yet.
-    pub fn new(
-        store: Arc<dyn ObjectStore>,
-        journal: Arc<Journal>,
-        certificates: Arc<Certificates>,
-        lake: Arc<Lake>,
-        engine: Arc<Engine>,
-        clock: Arc<dyn Clock>,
-        settings: Settings,
-    ) -> Self {
+    /// A job over this record, which publishes manifests so. Nothing is read yet.
+    pub fn new(stages: Stages, manifests: Manifests, settings: Settings) -> Self {
+        let manifests = EpochManifests::new(manifests, Arc::clone(&stages.engine), settings.wait_max);
+        Self { manifests: Some(manifests), ..Self::of_tables(stages, settings) }
+    }
+
+    /// A job that completes tables and publishes nothing: for a rebuild.
+    pub(crate) fn of_tables(stages: Stages, settings: Settings) -> Self {
         let metrics = Metrics::default();
+        let Stages { store, journal, certificates, lake, engine, clock } = stages;
         let computer = Computer {
             lake,
             engine,
@@ -73,7 +94,8 @@ impl Settlement {
             parts_kept_max: settings.parts_kept_max,
             metrics: metrics.clone(),
         };
-        Self { records: EpochRecords::new(store, metrics.clone()), journal, certificates, computer, clock, settings, metrics }
+        let records = EpochRecords::new(store, metrics.clone());
+        Self { records, journal, certificates, computer, manifests: None, clock, settings, metrics }
     }
 
     /// What this job counts and times.
@@ -83,17 +105,22 @@ impl Settlement {
 
     /// Closes the next epoch, unless nothing new is available; or recomputes the closed epoch that is asked for and
     /// compares it with its tables. Whatever an interrupted job left of closed epochs is completed first. When it returns,
-    /// the rows are visible to queries. A dry run writes nothing and waits for nothing.
+    /// the rows are visible to queries, and the manifests of all closed epochs are certified. A dry run writes nothing and waits
+    /// for nothing.
     ///
     /// # Errors
-    /// `Late`: what was sealed when it began did not become available and indexed in time. `Ceiling`: amounts above a
-    /// configured ceiling. `NoSuchEpoch`: neither closed nor the next. `Difference`: what is stored is not what follows from
-    /// the batches. `Retry`: a store did not answer. After each of them it may be run again.
+    /// `Late`: what was sealed when it began did not become available and indexed in time. `BackendNotAccepted`: some of it was
+    /// certified by a backend whose word does not count. `Ceiling`: amounts above a configured ceiling. `ManifestPending`: the
+    /// epoch is closed, but its manifest was not certified in time. `NoSuchEpoch`: neither closed nor the next. `Difference`: what
+    /// is stored is not what follows from the batches. `Retry`: a store did not answer. After each of them it may be run again.
     pub async fn settle(&self, request: SettleRequest) -> Result<SettleOutcome, SettlementError> {
         let records = self.load().await?;
         let latest = records.last().map(|record| record.number);
         self.metrics.latest_epoch.set(latest.map_or(0, Epoch::as_i64));
         self.complete(&records, request.dry_run).await?;
+        if !request.dry_run {
+            self.publish_manifests(&records).await?;
+        }
         let next = latest.map_or(Epoch::FIRST, Epoch::next);
         match request.epoch {
             Some(asked) if asked < next => self.recompute(&records, asked).await,
@@ -102,7 +129,8 @@ impl Settlement {
         }
     }
 
-    /// Writes the tables of closed epochs that lack them, in order; a job that died after its record left them out.
+    /// Writes the tables of closed epochs that lack them, in order; a job that died after its record left them out. Publishes
+    /// nothing.
     ///
     /// # Errors
     /// As [`Self::settle`].
@@ -159,15 +187,16 @@ impl Settlement {
             return Err(SettlementError::difference("journal", what));
         }
         if cut == last_cut {
-            return Ok(SettleOutcome { closed: false, epoch: self.latest_row(previous).await? });
+            return self.outcome(self.latest_row(previous).await?, dry_run).await;
         }
+        self.check_backends(&last_cut, &cut).await?;
         self.wait_indexed(&cut).await?;
         let record = self.draft(cut, previous).await?;
         let link = Link { record: &record, previous };
         let Settings { max_fee, max_epoch_total, .. } = self.settings;
         let computed = self.computer.compute(link, Ceilings { max_fee, max_epoch_total }).await?;
         if dry_run {
-            return Ok(SettleOutcome { closed: false, epoch: computed.closed.row });
+            return Ok(SettleOutcome { closed: false, epoch: computed.closed.row, manifest: None });
         }
         self.commit(records, link, computed).await
     }
@@ -186,7 +215,9 @@ impl Settlement {
                 self.metrics.latest_epoch.set(link.record.number.as_i64());
                 tracing::info!(epoch = row.epoch, cut = %row.cut, inferences = row.inferences, fees = row.fees, "closed an epoch");
                 self.computer.write(link, computed).await?;
-                Ok(SettleOutcome { closed: true, epoch: row.closed() })
+                let all: Vec<EpochRecord> = records.iter().chain([link.record]).cloned().collect();
+                self.publish_manifests(&all).await?;
+                Ok(SettleOutcome { closed: true, ..self.outcome(row.closed(), false).await? })
             }
             Written::Lost(theirs) => {
                 self.metrics.epochs_lost.inc();
@@ -195,9 +226,27 @@ impl Settlement {
                 follows.map_err(|what| SettlementError::difference(name, what))?;
                 let all: Vec<EpochRecord> = records.iter().cloned().chain([theirs]).collect();
                 self.complete(&all, false).await?;
-                Ok(SettleOutcome { closed: false, epoch: self.latest_row(all.last()).await? })
+                self.publish_manifests(&all).await?;
+                self.outcome(self.latest_row(all.last()).await?, false).await
             }
         }
+    }
+
+    /// The manifests of these epochs, as far as they are missing. Their tables must be complete.
+    async fn publish_manifests(&self, records: &[EpochRecord]) -> Result<(), SettlementError> {
+        match &self.manifests {
+            Some(manifests) => manifests.complete(records).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What is told of an epoch that was closed before, or of none.
+    async fn outcome(&self, epoch: EpochRow, dry_run: bool) -> Result<SettleOutcome, SettlementError> {
+        let manifest = match (&self.manifests, epoch.number()) {
+            (Some(manifests), Some(number)) if !dry_run => manifests.certificate(number).await?,
+            _ => None,
+        };
+        Ok(SettleOutcome { closed: false, epoch, manifest })
     }
 
     async fn recompute(&self, records: &[EpochRecord], asked: Epoch) -> Result<SettleOutcome, SettlementError> {
@@ -211,7 +260,21 @@ impl Settlement {
             let what = format!("{column} is {stored}, recomputed it is {computed}");
             return Err(SettlementError::difference(format!("table epochs, epoch {asked}"), what));
         }
-        Ok(SettleOutcome { closed: false, epoch: stored })
+        self.outcome(stored, false).await
+    }
+
+    /// Every blob of an epoch must be certified by a backend whose word counts here.
+    async fn check_backends(&self, last: &Cut, cut: &Cut) -> Result<(), SettlementError> {
+        let accepted = &self.settings.available_backends;
+        let blobs = self.certificates.within(last, cut).await?;
+        match blobs.iter().find(|blob| !accepted.contains(blob.certificate.backend.as_str())) {
+            Some(blob) => Err(SettlementError::BackendNotAccepted {
+                object: names::certificate(blob.partition, blob.first_seq).to_string(),
+                backend: blob.certificate.backend.clone(),
+                accepted: accepted.iter().copied().collect::<Vec<_>>().join(", "),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Notes what is sealed, and waits until all of it is certified, so that a partition that lags behind does not leave

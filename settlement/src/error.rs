@@ -75,6 +75,25 @@ pub enum SettlementError {
         /// How many more there are.
         more: u64,
     },
+    /// A blob was certified by a backend whose word does not count here. No epoch was closed, and none will be over this blob until
+    /// the configuration lists its backend.
+    #[error("blob {object} is certified by `{backend}`, which settlement does not accept ({accepted}); no epoch was closed. If its word is to count, list it in `settlement.available_backends`")]
+    BackendNotAccepted {
+        /// The record of the blob.
+        object: String,
+        /// Who certified it.
+        backend: String,
+        /// Whose word counts.
+        accepted: String,
+    },
+    /// An epoch is closed and its tables are complete, but its manifest is not certified. Nothing is lost: settle again.
+    #[error("epoch {epoch} is closed and its tables are complete, but its manifest is not certified yet: {cause}; run settle again, it completes the manifest")]
+    ManifestPending {
+        /// The epoch.
+        epoch: Epoch,
+        /// What stood in the way.
+        cause: String,
+    },
     /// What is stored differs from what follows from the batches. Only an operator can go on from here.
     #[error("{0}")]
     Difference(Difference),
@@ -95,6 +114,8 @@ impl SettlementError {
             Self::Refused(_) => "settlement_refused",
             Self::NoSuchEpoch { .. } => "settlement_no_such_epoch",
             Self::Ceiling { .. } => "settlement_ceiling",
+            Self::BackendNotAccepted { .. } => "settlement_backend_not_accepted",
+            Self::ManifestPending { .. } => "settlement_manifest_pending",
             Self::Difference(_) => "settlement_difference",
             Self::Internal(_) => "settlement_internal",
             Self::Closed => "settlement_closed",
@@ -102,12 +123,14 @@ impl SettlementError {
     }
 
     /// Every code, for the list of docs/errors.md.
-    pub const CODES: [&'static str; 8] = [
+    pub const CODES: [&'static str; 10] = [
         "settlement_unavailable",
         "settlement_late",
         "settlement_refused",
         "settlement_no_such_epoch",
         "settlement_ceiling",
+        "settlement_backend_not_accepted",
+        "settlement_manifest_pending",
         "settlement_difference",
         "settlement_internal",
         "settlement_closed",

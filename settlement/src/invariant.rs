@@ -19,6 +19,8 @@ pub enum Invariant {
     D1,
     /// What is fetched is what was certified.
     D2,
+    /// Manifests are chained and hold what is recorded of their epochs.
+    D3,
     /// A row of a batch is in its table once.
     T1,
     /// The rewards of an epoch add up to its fees.
@@ -31,8 +33,8 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every invariant of which `verify` can find that it is broken.
-    pub const CHECKED: [Self; 10] =
-        [Self::J1, Self::J3, Self::J4, Self::J5, Self::D1, Self::D2, Self::T1, Self::S1, Self::S2, Self::S3];
+    pub const CHECKED: [Self; 11] =
+        [Self::J1, Self::J3, Self::J4, Self::J5, Self::D1, Self::D2, Self::D3, Self::T1, Self::S1, Self::S2, Self::S3];
 
     /// The difference by which this invariant is broken.
     pub(crate) fn broken(self, object: impl Into<String>, what: impl Into<String>) -> SettlementError {

@@ -1,13 +1,15 @@
 //! Recomputes everything that can be recomputed and compares it with what is stored. The first difference ends it.
 //!
 //! The order is that of the flow, so that the first difference is the one nearest to its cause: genesis, records of epochs,
-//! the chain of every partition, data availability, the files of the lake, its tables of events against the batches, and
-//! the tables of settlement against a replay of the batches that shares nothing with the job but the split of one fee.
+//! the chain of every partition, data availability, the files of the lake, its tables of events against the batches,
+//! the tables of settlement against a replay of the batches that shares nothing with the job but the split of one fee, and the
+//! manifests against all of it.
 //! A difference names the [`Invariant`] that it breaks; only the genesis record, from which all others start, breaks none.
 
 mod chain;
 mod epochs;
 mod event;
+mod manifests;
 mod no_more;
 mod window;
 
@@ -25,6 +27,7 @@ use tributary_schemas::cut::Cut;
 use tributary_schemas::event::EventType;
 use tributary_schemas::ids::{Epoch, Partition, Seq};
 use tributary_schemas::tables::Table;
+use tributary_schemas::units::Hash;
 
 use crate::error::SettlementError;
 use crate::invariant::Invariant;
@@ -106,6 +109,8 @@ pub struct Report {
     pub inferences: u64,
     /// Reward lines compared with a replay of the batches.
     pub lines: u64,
+    /// Manifests compared with the records and roots of their epochs; of the latest epochs they may not be published yet.
+    pub manifests: u64,
     /// The epochs whose tables and roots were recomputed.
     pub epochs: Vec<EpochRow>,
     /// The event that was asked for.
@@ -152,7 +157,16 @@ pub async fn verify(sources: &Sources, request: &VerifyRequest, progress: &dyn P
             .await
             .map_err(|error| Invariant::S3.name_in(error))?;
     }
+    let roots = roots(&records, &report);
+    let manifests = manifests::check(sources, (&records, &roots), request.epoch.is_none(), progress, &mut report).await;
+    manifests.map_err(|error| Invariant::D3.name_in(error))?;
     Ok(report)
+}
+
+/// The root of every epoch as it was recomputed: each record has that of the one before, which was compared.
+fn roots(records: &[EpochRecord], report: &Report) -> Vec<Hash> {
+    let compared = records.iter().skip(1).map(|record| record.previous_root);
+    compared.chain(report.epochs.last().map(|row| row.root)).collect()
 }
 
 /// The first record whose cut is not all reached, with the first place that it covers beyond that.

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use clap::{Args, ValueEnum};
+use object_store::ObjectStore;
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{EventLog, LogError};
 use tributary_journal::Journal;
 use tributary_journal::storage::LocalStore;
 use tributary_schemas::ids::{Clock, Offset, Partition, SystemClock};
-use tributary_settlement::{RebuildReport, rebuild_from_journal};
+use tributary_settlement::{RebuildReport, rebuild_from_da, rebuild_from_journal};
 
 use super::settle::failure;
 use crate::config::Config;
@@ -26,9 +28,10 @@ pub struct Rebuild {
     /// The directory to rebuild into: new, or holding an unfinished rebuild of the same deployment; other files stay.
     #[arg(long, value_name = "DIR")]
     into: PathBuf,
-    /// The manifest to begin with, for --from da.
-    #[arg(long, value_name = "CERT")]
-    manifest: Option<String>,
+    /// For --from da, the certificate of the manifest to begin with, as `settle` prints it; nothing that was certified later is
+    /// rebuilt [default: the last manifest that the store has, and what was certified after it].
+    #[arg(long, value_name = "CERT", value_parser = parse_certificate)]
+    manifest: Option<Bytes>,
     #[command(flatten)]
     data: super::DataArguments,
     /// Print one JSON object.
@@ -40,43 +43,31 @@ pub struct Rebuild {
 enum Source {
     /// The journal and the epoch records of the data directory.
     Journal,
-    /// Blobs alone.
+    /// Blobs alone, from the configured backend or from the archive in the store.
     Da,
 }
 
 impl Rebuild {
     /// Rebuilds, and compares roots on the way.
     pub async fn run(self) -> Outcome {
-        if self.from == Source::Da || self.manifest.is_some() {
-            return Err(Failure::Failed(
-                "this version publishes no epoch manifests yet, so blobs alone do not hold the epoch records: use --from journal"
-                    .to_owned(),
-            ));
+        if self.from == Source::Journal && self.manifest.is_some() {
+            return Err(Failure::Usage("--manifest is for --from da".to_owned()));
         }
         let config = self.data.load()?;
-        let source = wire::store_directory(&config)?;
-        if !source.join("journal").is_dir() {
-            return Err(Failure::Failed(format!("{} is no data directory: it has no journal", self.named(&config).display())));
-        }
-        self.check_into(&config.data.dir)?;
+        self.check_into(&config)?;
+        let source = self.source(&config)?;
         let lock = wire::take(&self.into)?;
-        let source = wire::store_to_read(&source)?;
         let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let bars = Bars::new();
-        let rebuilt = rebuild_from_journal(source, target, clock, &bars).await;
+        let report = self.rebuild(&config, source, target, &bars).await;
         bars.finish();
-        let report = rebuilt.map_err(failure)?;
-        let mut rebuilt_config = config;
-        rebuilt_config.data.dir.clone_from(&self.into);
-        rebuilt_config.store.url.clear();
-        // A rebuilt directory is a copy: nobody is paid for it.
-        "local".clone_into(&mut rebuilt_config.da.backend);
-        rebuilt_config.da.failover_backend.clear();
-        let record = Record::open(&rebuilt_config, None).await?;
+        let report = report?;
+        let copy = config_of_copy(config, &self.into);
+        let record = Record::open(&copy, None).await?;
         begin_log(&self.into.join("log"), &record.journal).await?;
-        let published = record.publisher(&rebuilt_config).publish_available().await;
-        published.map_err(|e| Failure::failed("publishing what was rebuilt", e))?;
+        if self.from == Source::Journal {
+            publish_anew(&record, &copy).await?;
+        }
         drop(lock);
         if self.json {
             return super::print_json(&report);
@@ -85,28 +76,86 @@ impl Rebuild {
         Ok(())
     }
 
+    /// The store that is rebuilt from. With a certificate there need not be one: the backend, or an archive, has the rest.
+    fn source(&self, config: &Config) -> Result<Arc<dyn ObjectStore>, Failure> {
+        let folder = wire::store_directory(config)?;
+        let needed = if self.from == Source::Journal { "journal" } else { "da" };
+        if folder.join(needed).is_dir() {
+            return wire::store_to_read(&folder);
+        }
+        if self.manifest.is_some() {
+            return Ok(wire::no_store());
+        }
+        let directory = self.named(config).display();
+        Err(Failure::Failed(match self.from {
+            Source::Journal => format!("{directory} is no data directory: it has no journal"),
+            Source::Da => format!(
+                "{directory} has no blobs (store/da): name the data directory or the store that has them, or the certificate of a \
+                 manifest with --manifest"
+            ),
+        }))
+    }
+
+    async fn rebuild(
+        &self,
+        config: &Config,
+        source: Arc<dyn ObjectStore>,
+        target: Arc<dyn ObjectStore>,
+        bars: &Bars,
+    ) -> Result<RebuildReport, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let rebuilt = match self.from {
+            Source::Journal => rebuild_from_journal(source, target, clock, bars).await,
+            Source::Da => {
+                let source = wire::blob_source(config, source, self.manifest.clone())?;
+                rebuild_from_da(source, target, clock, bars).await
+            }
+        };
+        rebuilt.map_err(failure)
+    }
+
     /// What the source was named by.
     fn named<'a>(&self, config: &'a Config) -> &'a Path {
         if config.store.url.is_empty() { &config.data.dir } else { Path::new(&config.store.url) }
     }
 
     /// The target may lie inside the data directory, but must not be it.
-    fn check_into(&self, source: &Path) -> Outcome {
-        let same = match (source.canonicalize(), self.into.canonicalize()) {
-            (Ok(source), Ok(into)) => source == into,
-            _ => false, // a target that does not exist yet is no source
-        };
-        match same {
+    fn check_into(&self, config: &Config) -> Outcome {
+        // What does not exist yet is no source.
+        let same = |a: &Path, b: &Path| a.canonicalize().ok().zip(b.canonicalize().ok()).is_some_and(|(a, b)| a == b);
+        match same(&config.data.dir, &self.into) || same(&wire::store_directory(config)?, &self.into.join("store")) {
             true => Err(Failure::Usage(format!("--into {} is what is rebuilt from: name another", self.into.display()))),
             false => Ok(()),
         }
     }
 }
 
+fn parse_certificate(text: &str) -> Result<Bytes, String> {
+    let bytes = tributary_da::parse_hex(&text.to_ascii_lowercase())?;
+    match bytes.is_empty() {
+        true => Err("it is empty".to_owned()),
+        false => Ok(bytes),
+    }
+}
+
+/// A rebuilt directory is a copy: nobody is paid for it.
+fn config_of_copy(mut config: Config, into: &Path) -> Config {
+    config.data.dir = into.to_owned();
+    config.store.url.clear();
+    "local".clone_into(&mut config.da.backend);
+    config.da.failover_backend.clear();
+    config
+}
+
+/// A certificate belongs to the store that its blob lies in: what came from a journal is published again, blobs and manifests.
+async fn publish_anew(record: &Record, config: &Config) -> Outcome {
+    let published = record.publisher(config).publish_available().await;
+    published.map_err(|e| Failure::failed("publishing what was rebuilt", e))?;
+    record.publish_manifests(config).await.map_err(failure)
+}
+
 /// The rebuilt directory gets a log that goes on where its journal ends, so that `dev` can be started on it. One that is
 /// there already was made by an earlier rebuild that was cut off later; a folder alone is none.
-///
-/// Its batches are published anew by the caller: a certificate belongs to the store that its blob lies in.
 async fn begin_log(directory: &Path, journal: &Journal) -> Outcome {
     let next = |p| journal.head(p).map_or(Offset::FIRST, |head| head.next_offset);
     let starts: Vec<_> = journal.partitions().map(|p| (p, next(p))).collect();
@@ -139,9 +188,13 @@ async fn check_reaches(log: &EmbeddedLog, starts: &[(Partition, Offset)]) -> Res
 }
 
 fn render(report: &RebuildReport, into: &Path) -> String {
+    let (from, against) = match report.blobs {
+        Some(blobs) => (format!("{blobs} blobs fetched and checked against their certificates\n  "), "their manifests"),
+        None => (String::new(), "the tables of the source"),
+    };
     let mut text = format!(
-        "rebuilt deployment {} into {}\n  {} batches with {} events copied and checked\n  {} rows in {} tables\n  {} of {} epochs \
-         compared with the tables of the source: equal\n",
+        "rebuilt deployment {} into {}\n  {from}{} batches with {} events copied and checked\n  {} rows in {} tables\n  {} of {} \
+         epochs compared with {against}: equal\n",
         report.deployment,
         into.display(),
         report.batches,

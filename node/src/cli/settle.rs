@@ -35,7 +35,8 @@ impl Settle {
             true => Record::open_read_only(&config).await?,
             false => wire::record_for_job(&config).await?,
         };
-        let outcome = record.settlement(settings).settle(SettleRequest { epoch: self.epoch, dry_run: self.dry_run }).await;
+        let request = SettleRequest { epoch: self.epoch, dry_run: self.dry_run };
+        let outcome = record.settlement(&config, settings).settle(request).await;
         spinner.finish_and_clear();
         let outcome = outcome.map_err(failure)?;
         if self.json {
@@ -63,9 +64,13 @@ fn render(outcome: &SettleOutcome, dry_run: bool) -> String {
         (false, true, _) => "not closed: a dry run",
         (false, false, _) => "closed before",
     };
-    format!(
+    let mut text = format!(
         "epoch {} ({state})\n  inferences       {} ({} unattributed)\n  fees             {} wei\n  accounts         {}\n  \
          cumulative total {} wei\n  cut              {}\n  root             {:#x}\n",
         e.epoch, e.inferences, e.unattributed, e.fees, e.accounts, e.cumulative_total, e.cut, e.root
-    )
+    );
+    if let Some(manifest) = &outcome.manifest {
+        text += &format!("  manifest         {manifest}\n");
+    }
+    text
 }

@@ -175,7 +175,8 @@ fn render(report: &Report) -> String {
         "deployment {}: no difference\n  {} batches of {} partitions with {} events: hashes, chain, Merkle roots\n  \
          {} lists of identities; {} gaps of the log, accepted by an operator\n  \
          {} blobs against their certificates and the batches\n  {} tables: every file hashed; {} rows against the batches\n  \
-         {} settled inferences with {} reward lines: recomputed from the batches\n",
+         {} settled inferences with {} reward lines: recomputed from the batches\n  \
+         {} manifests against the records of their epochs\n",
         report.deployment,
         report.batches,
         report.partitions,
@@ -186,7 +187,8 @@ fn render(report: &Report) -> String {
         report.tables,
         report.rows,
         report.inferences,
-        report.lines
+        report.lines,
+        report.manifests
     );
     if report.identities_forgotten > 0 {
         text += &format!(

@@ -219,7 +219,9 @@ section! {
         max_fee: Option<String> = None,
         /// The largest sum of fees of one epoch in wei; absent: no ceiling.
         max_epoch_total: Option<String> = None,
-        /// How long `settle` waits for availability and indexing at most, in milliseconds.
+        /// How long `settle` waits for availability, for indexing and for the manifest at most, in milliseconds.
         wait_ms: u64 = 120_000,
+        /// The backends of data availability whose word settlement takes, separated by commas.
+        available_backends: String = "local,eigenda".to_owned(),
     }
 }
