@@ -10,7 +10,7 @@ use tributary_journal::header::Header;
 /// The length of the prelude in bytes.
 pub const PRELUDE_BYTES: usize = 31;
 const HEADER_BYTES: usize = Header::BYTES;
-const MAGIC: [u8; 4] = *b"TRDA";
+pub(crate) const MAGIC: [u8; 4] = *b"TRDA";
 const VERSION: u8 = 1;
 
 /// Why bytes are no payload.
@@ -63,7 +63,7 @@ pub fn decode(payload: &[u8]) -> Result<Vec<SealedBatch>, BlobError> {
         let batch = SealedBatch::decode(encoded).map_err(|e| named(e.to_string()))?;
         match batches.last() {
             None => prelude.check_first(&batch).map_err(named)?,
-            Some(before) => check_follows(before, &batch).map_err(named)?,
+            Some(before) => check_follows(&before.header, &batch.header).map_err(named)?,
         }
         batches.push(batch);
     }
@@ -73,9 +73,8 @@ pub fn decode(payload: &[u8]) -> Result<Vec<SealedBatch>, BlobError> {
     Ok(batches)
 }
 
-/// Whether `batch` is the next of the chain after `before`.
-pub(crate) fn check_follows(before: &SealedBatch, batch: &SealedBatch) -> Result<(), String> {
-    let (a, b) = (&before.header, &batch.header);
+/// Whether batch `b` is the next of the chain after `a`.
+pub(crate) fn check_follows(a: &Header, b: &Header) -> Result<(), String> {
     if b.partition != a.partition || b.seq != a.seq.next() {
         return Err(format!("partition {} batch {} follows partition {} batch {}", b.partition, b.seq, a.partition, a.seq));
     }

@@ -72,6 +72,26 @@ impl Certificates {
         Ok(blobs.last().cloned())
     }
 
+    /// The blobs that begin after one cut and in another, by partition and sequence; all that the second covers must be certified.
+    ///
+    /// # Errors
+    /// [`DaError::Late`] if it is not. Otherwise as [`Self::certified`].
+    pub async fn within(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+        let certified = self.certified().await?;
+        if !certified.is_at_least(cut) {
+            return Err(DaError::Late { wanted: cut.clone(), certified });
+        }
+        let known = self.known.lock().await;
+        let mut within = Vec::new();
+        for (partition, last) in cut.iter() {
+            let blobs = known.get(&partition).map(Vec::as_slice).unwrap_or_default();
+            let begin = after.get(partition).map_or(0, |after| blobs.partition_point(|blob| blob.first_seq <= after));
+            let end = blobs.partition_point(|blob| blob.first_seq <= last);
+            within.extend_from_slice(&blobs[begin..end]);
+        }
+        Ok(within)
+    }
+
     /// How many blobs, of those that were read, a backend will forget within this time. Nothing is read.
     pub(crate) async fn expiring_within(&self, soon: Duration, now: Timestamp) -> u64 {
         let soon = i64::try_from(soon.as_micros()).unwrap_or(i64::MAX);

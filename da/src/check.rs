@@ -18,7 +18,7 @@ use crate::blob;
 use crate::client::{Certificate, DaClient};
 use crate::committer::Committer;
 use crate::error::DaError;
-use crate::manifest::ManifestRecord;
+use crate::manifest::{ManifestRecord, PageAt, first_gap};
 use crate::names;
 use crate::outbox::{Attempt, State};
 use crate::placement::read;
@@ -57,7 +57,8 @@ pub type Outstanding = Box<dyn FnOnce(Vec<ManifestRecord>) -> BoxFuture<'static,
 /// - each certificate carries out its plan; only the last plan of a partition may still lack one;
 /// - each payload is what was certified, and its batches are byte for byte those of the journal: from the backend, and in the
 ///   archive;
-/// - each recorded page of a manifest comes back as it was certified; what pages say, [`crate::manifest`] checks;
+/// - the recorded pages of manifests follow each other, and each comes back as it was certified; what they say is not looked at;
+/// - the copy of the genesis record is one;
 /// - each entry of the outbox is of a payload that was planned, and of an attempt that was noted before it was made;
 /// - nothing else lies under `da/`.
 ///
@@ -77,7 +78,8 @@ pub fn check_all(checked: Checked, outstanding: Outstanding) -> BoxStream<'stati
         checked.journal.refresh_all().await?;
         let audit = Arc::new(Audit { checked });
         let lanes = audit.lanes(&listing).await?;
-        let (manifests, damaged) = audit.manifests().await?;
+        let (manifests, mut damaged) = audit.manifests().await?;
+        damaged.extend(audit.genesis().await?);
         let owners = audit.owners(&lanes, &manifests, outstanding).await?;
         let strays = audit.strays(&listing, &owners).await?;
         let of_manifests = Arc::clone(&audit).published_manifests(manifests);
@@ -124,7 +126,8 @@ impl Listing {
     fn has_a_name(path: &Path) -> bool {
         let record = |under| names::parse_record(under, path).is_some();
         let other = names::parse_payload(path).is_some() || names::parse_outbox(path).is_some();
-        record(names::CERTIFICATES) || record(names::PLANS) || other || names::parse_manifest(path).is_some()
+        let single = path.as_ref() == names::GENESIS;
+        record(names::CERTIFICATES) || record(names::PLANS) || other || single || names::parse_manifest(path).is_some()
     }
 }
 
@@ -164,7 +167,7 @@ impl Audit {
         Ok(lanes.into_values().collect())
     }
 
-    /// Reads the records of manifests; those that are damaged come as findings.
+    /// Reads the records of manifests; those that are damaged or missing come as findings.
     async fn manifests(&self) -> Result<(Vec<ManifestRecord>, Vec<Finding>), DaError> {
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         let mut objects = self.checked.store.list(Some(&Path::from(names::MANIFESTS)));
@@ -178,7 +181,26 @@ impl Audit {
             }
         }
         records.sort_unstable_by_key(|record| (record.epoch, record.page));
+        if let Some((missing, later)) = first_gap(&records) {
+            let name = names::manifest(missing.epoch, missing.page);
+            if read(&self.checked.store, &name).await?.is_some() {
+                // It is damaged, or was written behind the listing's back, as all after it were.
+                records.retain(|record| PageAt { epoch: record.epoch, page: record.page } < missing);
+            } else {
+                let later = names::manifest(later.epoch, later.page);
+                let what = format!("it is missing, though {later} is recorded: restore it; the page after it names its certificate");
+                damaged.push(found(&name, &what));
+            }
+        }
         Ok((records, damaged))
+    }
+
+    /// The copy of the genesis record, where there is one: what was published first.
+    async fn genesis(&self) -> Result<Option<Finding>, DaError> {
+        let name = Path::from(names::GENESIS);
+        let copy = read(&self.checked.store, &name).await?;
+        let differs = copy.is_some_and(|copy| copy != self.checked.journal.genesis().encode());
+        Ok(differs.then(|| found(&name, "it differs from the genesis record of the journal")))
     }
 
     fn at_home(&self, plan: Plan) -> Result<Plan, DaError> {

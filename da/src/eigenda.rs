@@ -212,6 +212,12 @@ pub(crate) fn expiry(dispersed_at: Timestamp) -> Result<Timestamp, DaError> {
     expires_at.ok_or_else(|| DaError::corrupt("clock", "it is within 14 days of the year 10000"))
 }
 
+/// When something was sent that EigenDA forgets at this time.
+pub(crate) fn sent_at(expires_at: Timestamp) -> Option<Timestamp> {
+    let kept = i64::try_from(RETENTION.as_micros()).ok()?;
+    Timestamp::from_micros(expires_at.micros().checked_sub(kept)?)
+}
+
 /// What a certificate says of its blob.
 pub(crate) fn blob_of(certificate: &eigenda_client::Certificate) -> Result<BlobCommitment, CertificateError> {
     let contents = certificate.open()?;

@@ -2,6 +2,7 @@
 //!
 //! With an [`crate::Archive`] for a client the backend is asked first, and the archive makes up for what it does not give.
 
+use bytes::Bytes;
 use tributary_journal::batch::SealedBatch;
 
 use crate::blob;
@@ -18,6 +19,11 @@ use crate::record::BlobRecord;
 /// # Errors
 /// What [`DaClient::retrieve`] gives; [`DaError::Corrupt`] with the record's name if the payload is another than recorded.
 pub async fn fetch(blob: &BlobRecord, client: &dyn DaClient) -> Result<Vec<SealedBatch>, DaError> {
+    fetch_whole(blob, client).await.map(|(_, batches)| batches)
+}
+
+/// The same with the payload that they come in.
+pub(crate) async fn fetch_whole(blob: &BlobRecord, client: &dyn DaClient) -> Result<(Bytes, Vec<SealedBatch>), DaError> {
     let name = names::certificate(blob.partition, blob.first_seq);
     if !client.serves(&blob.certificate.backend) {
         let what = format!("it is certified by `{}`, the backend at hand is `{}`", blob.certificate.backend, client.backend());
@@ -35,5 +41,5 @@ pub async fn fetch(blob: &BlobRecord, client: &dyn DaClient) -> Result<Vec<Seale
     if !right {
         return Err(DaError::corrupt(name, "its payload holds other batches than it certifies"));
     }
-    Ok(batches)
+    Ok((payload, batches))
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tributary_journal::batch::SealedBatch;
 use tributary_journal::header::Header;
@@ -18,6 +18,7 @@ use crate::certificates::Certificates;
 use crate::client::DaClient;
 use crate::dispersal::Dispersal;
 use crate::error::DaError;
+use crate::genesis;
 use crate::metrics::{Metrics, PartitionLabel};
 use crate::names;
 use crate::placement::{Placed, put_once, read};
@@ -38,6 +39,15 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) patience: Patience,
     pub(crate) in_flight: Semaphore,
+    pub(crate) genesis: OnceCell<()>,
+}
+
+impl Shared {
+    /// Once for each publisher, before its first plan.
+    async fn place_genesis(&self) -> Result<(), DaError> {
+        let place = || genesis::place(&self.store, self.journal.genesis(), &self.patience);
+        self.genesis.get_or_try_init(place).await.map(|()| ())
+    }
 }
 
 /// How one partition fares, for `status`.
@@ -244,6 +254,7 @@ impl Lane {
             payload_bytes: payload.len() as u64,
             planned_at: self.shared.clock.now(),
         };
+        self.shared.place_genesis().await?;
         let name = names::plan(self.partition, plan.first_seq);
         match put_once(&self.shared.store, &name, &plan.encode(), &self.shared.patience).await? {
             Placed::Ours => Ok(plan),

@@ -2,7 +2,8 @@
 //!
 //! **Takes** sealed batches from the journal.
 //! **Gives** blobs: runs of consecutive batches of one partition, published through a [`DaClient`], each with one recorded
-//! certificate; and, from certificates alone, the batches again. `docs/da.md` describes every byte.
+//! certificate; manifests of epochs, published likewise; and, from certificates alone, the batches again, from that of a manifest
+//! everything before it. `docs/da.md` describes every byte.
 //! **Promise**: the recorded blobs of a partition tile its sequence without gap or overlap; a batch is under exactly one
 //! recorded certificate; a certificate is recorded only after its payload lay in the archive, was read back once and found
 //! equal. A crash anywhere, or a second publisher, changes none of this.
@@ -26,6 +27,7 @@ pub mod failover;
 pub mod faulty;
 pub mod fetch;
 mod gauges;
+pub mod genesis;
 mod lane;
 pub mod local;
 pub mod manifest;
@@ -38,6 +40,7 @@ pub mod proof;
 pub mod publisher;
 pub mod record;
 pub mod recover;
+pub mod restore;
 mod retry;
 pub mod settings;
 
@@ -47,6 +50,7 @@ mod fixture;
 mod tests;
 
 pub use archive::Archive;
+pub use canonical::parse_hex;
 pub use certificates::Certificates;
 pub use client::{Certificate, DaClient, Wanted};
 pub use committed::committed;
@@ -59,7 +63,7 @@ pub use faulty::FaultyDa;
 pub use fetch::fetch;
 pub use lane::LaneState;
 pub use local::LocalDa;
-pub use manifest::ManifestRecord;
+pub use manifest::{ManifestRecord, Manifests};
 pub use metrics::{BackendMetrics, Metrics};
 pub use outbox::{Outbox, OutboxSettings, PublisherId};
 pub use plan::Plan;

@@ -15,24 +15,26 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::time::Instant;
 use tributary_journal::Genesis;
+use tributary_journal::genesis::DeploymentId;
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Epoch;
-use tributary_schemas::units::{Hash, keccak256};
+use tributary_schemas::units::keccak256;
 
 use crate::certificates::Certificates;
 use crate::client::Certificate;
 use crate::dispersal::Dispersal;
 use crate::error::DaError;
-use crate::metrics::Metrics;
 use crate::names;
 use crate::placement::{Placed, put_once};
+use crate::record::BlobRecord;
 use crate::retry::Patience;
-use crate::settings::{PAYLOAD_BYTES_LIMIT, Settings};
+use crate::settings::PAYLOAD_BYTES_LIMIT;
 
-pub use chain::{Chain, read_page};
+pub use chain::{Chain, LastPage, read_page};
 pub use page::{Closing, Page, PageAt, PageError, Pages, Previous};
 pub use record::ManifestRecord;
 pub use records::ManifestRecords;
+pub(crate) use records::first_gap;
 
 /// The most bytes of a page, which every backend takes. Part of the format: where pages end follows from it.
 pub const PAGE_BYTES_MAX: usize = PAYLOAD_BYTES_LIMIT;
@@ -85,7 +87,7 @@ impl Manifests {
         dispersal: Dispersal,
         settings: ManifestSettings,
     ) -> Self {
-        let patience = Patience::new(&Settings::default(), Metrics::default());
+        let patience = dispersal.patience.clone();
         let records = ManifestRecords::new(Arc::clone(&store));
         Self { store, records, certificates, dispersal, genesis, settings, patience }
     }
@@ -113,7 +115,7 @@ impl Manifests {
     pub async fn publish(&self, closed: Closed<'_>, deadline: Instant) -> Result<ManifestRecord, DaError> {
         let (deployment, epoch) = (self.genesis.deployment, closed.epoch);
         let blobs = self.certificates.within(closed.after, closed.cut).await?;
-        let mut before = self.before(epoch).await?;
+        let mut before = self.records.before(epoch).await?;
         let mut pages = Pages::new(deployment, epoch, blobs, closed.closing, self.settings.page_bytes_max);
         loop {
             let page = pages.next(before.as_ref().map(Previous::of))?;
@@ -123,15 +125,6 @@ impl Manifests {
             }
             before = Some(record);
         }
-    }
-
-    /// The last page of the epoch before.
-    async fn before(&self, epoch: Epoch) -> Result<Option<ManifestRecord>, DaError> {
-        let Some(before) = epoch.previous() else { return Ok(None) };
-        let found = self.records.last_page(before).await?;
-        let next = found.as_ref().map_or(0, |record| record.page + 1);
-        let missing = || DaError::corrupt(names::manifest(before, next), "it is missing: manifests are published in order");
-        found.filter(|record| record.last).ok_or_else(missing).map(Some)
     }
 
     /// The record of this page: the one that lies there, or after it is published.
@@ -182,6 +175,29 @@ impl Manifests {
             }
         }
     }
+}
+
+/// The page that is to be published next of a closed epoch's manifest over these blobs, given what is recorded of all manifests, in
+/// their order; `None` if it is whole. For whoever looks on while others publish, or after one died.
+///
+/// # Errors
+/// [`DaError::Reject`] as [`Pages::next`].
+pub fn outstanding(
+    recorded: &[ManifestRecord],
+    deployment: DeploymentId,
+    blobs: Vec<BlobRecord>,
+    closed: Closed<'_>,
+) -> Result<Option<Page>, DaError> {
+    let of_epoch = recorded.partition_point(|record| record.epoch < closed.epoch);
+    let mut before = of_epoch.checked_sub(1).map(|before| &recorded[before]);
+    let mut pages = Pages::new(deployment, closed.epoch, blobs, closed.closing, PAGE_BYTES_MAX);
+    for record in &recorded[of_epoch..] {
+        if pages.next(before.map(Previous::of))?.closing.is_some() {
+            return Ok(None);
+        }
+        before = Some(record);
+    }
+    pages.next(before.map(Previous::of)).map(Some)
 }
 
 /// Whether a backend that said this may take the payload a little later, and nothing more is billed for asking.

@@ -19,6 +19,8 @@ pub const CERTIFICATES: &str = "da/certs";
 pub const OUTBOX: &str = "da/outbox";
 /// The recorded certificates of manifests.
 pub const MANIFESTS: &str = "da/manifests";
+/// The copy of the genesis record.
+pub const GENESIS: &str = "da/genesis.json";
 
 /// The plan of the blob that starts with this batch.
 pub fn plan(partition: Partition, first: Seq) -> Path {
@@ -42,7 +44,12 @@ pub fn payload_named(name: &Hash) -> Path {
 
 /// The recorded certificate of a page of an epoch's manifest; pages count from 0.
 pub fn manifest(epoch: Epoch, page: u32) -> Path {
-    Path::from(format!("{MANIFESTS}/{:010}/{page:05}.json", epoch.get()))
+    Path::from(format!("{}/{page:05}.json", manifest_folder(epoch)))
+}
+
+/// The folder of the pages of an epoch's manifest.
+pub fn manifest_folder(epoch: Epoch) -> Path {
+    Path::from(format!("{MANIFESTS}/{:010}", epoch.get()))
 }
 
 /// What the outbox says of an attempt.
@@ -83,6 +90,12 @@ pub fn parse_manifest(path: &Path) -> Option<(Epoch, u32)> {
     (manifest(epoch, page) == *path).then_some((epoch, page))
 }
 
+/// The epoch of such a folder.
+pub fn parse_manifest_folder(path: &Path) -> Option<Epoch> {
+    let epoch = path.as_ref().strip_prefix(MANIFESTS)?.strip_prefix('/')?.parse().ok()?;
+    (manifest_folder(epoch) == *path).then_some(epoch)
+}
+
 /// The attempt and the state that the name of an entry of the outbox gives.
 pub fn parse_outbox(path: &Path) -> Option<(Attempt, State)> {
     let (hash, file) = path.as_ref().strip_prefix(OUTBOX)?.strip_prefix('/')?.split_once('/')?;
@@ -120,6 +133,9 @@ mod tests {
         let name = manifest(epoch, 3);
         assert_eq!(name.as_ref(), "da/manifests/0000000042/00003.json");
         assert_eq!(parse_manifest(&name), Some((epoch, 3)));
+        assert_eq!(parse_manifest_folder(&manifest_folder(epoch)), Some(epoch));
+        assert_eq!(parse_manifest_folder(&name), None);
+        assert_eq!(parse_manifest_folder(&Path::from(format!("{MANIFESTS}/42"))), None);
         for other in ["42/00003.json", "0000000042/3.json", "0000000000/00003.json", "0000000042/00003", "0000000042"] {
             assert_eq!(parse_manifest(&Path::from(format!("{MANIFESTS}/{other}"))), None, "{other}");
         }

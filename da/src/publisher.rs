@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::join_all;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tributary_journal::Journal;
@@ -41,6 +41,7 @@ impl Publisher {
             certificates: Arc::new(Certificates::new(Arc::clone(&dispersal.store))),
             patience: dispersal.patience.clone(),
             in_flight: Semaphore::new(settings.blobs_in_flight_max.max(1)),
+            genesis: OnceCell::new(),
             store: Arc::clone(&dispersal.store),
             client: Arc::clone(&dispersal.client),
             dispersal,

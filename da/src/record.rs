@@ -89,12 +89,19 @@ impl BlobRecord {
 
     /// Reads the record that lies under the name of this partition and first batch. [`DaError::Corrupt`] names it.
     pub fn decode(partition: Partition, first: Seq, bytes: &[u8]) -> Result<Self, DaError> {
-        let parsed = canonical::decode(bytes).and_then(Self::of_text);
-        let right = parsed.and_then(|blob| match blob.partition == partition && blob.first_seq == first {
+        let right = Self::parse(bytes).and_then(|blob| match blob.partition == partition && blob.first_seq == first {
             true => Ok(blob),
             false => Err(format!("it certifies partition {} from {}", blob.partition, blob.first_seq)),
         });
         right.map_err(|what| DaError::corrupt(names::certificate(partition, first), what))
+    }
+
+    /// Reads a record that lies somewhere else, byte for byte.
+    ///
+    /// # Errors
+    /// Why it is none, for people.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        canonical::decode(bytes).and_then(Self::of_text)
     }
 
     fn of_text(text: Text) -> Result<Self, String> {

@@ -16,12 +16,12 @@ use tributary_schemas::units::Hash;
 use crate::certificates::{self, Certificates};
 use crate::client::DaClient;
 use crate::error::DaError;
-use crate::fetch::fetch;
+use crate::fetch::fetch_whole;
 use crate::names;
 use crate::placement::read;
 use crate::record::BlobRecord;
 
-/// A blob that came back: what its certificate is of, checked by [`fetch()`], and the roots of its batches recomputed.
+/// A blob that came back: what its certificate is of, checked by [`crate::fetch()`], and the roots of its batches recomputed.
 #[derive(Clone, Debug)]
 pub struct Recovered {
     /// Its record.
@@ -64,9 +64,9 @@ pub fn blobs(
 /// The blob of one record.
 ///
 /// # Errors
-/// Those of [`fetch()`]; [`DaError::Corrupt`] naming the payload if a batch in it has another root than its header says.
+/// Those of [`crate::fetch()`]; [`DaError::Corrupt`] naming the payload if a batch in it has another root than its header says.
 pub async fn blob(blob: BlobRecord, client: Arc<dyn DaClient>) -> Result<Recovered, DaError> {
-    let (payload, batches) = fetch(&blob, client.as_ref()).await?;
+    let (payload, batches) = fetch_whole(&blob, client.as_ref()).await?;
     let checked = tokio::task::spawn_blocking(move || {
         for batch in &batches {
             let name = || names::payload(&blob.certificate.commitment);

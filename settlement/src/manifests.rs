@@ -66,7 +66,7 @@ impl EpochManifests {
     }
 
     fn closing(&self, record: &EpochRecord, root: Hash) -> Closing {
-        Closing { genesis: self.manifests.genesis().to_owned(), epoch_record: text_of(record), root }
+        Closing { genesis: self.manifests.genesis(), epoch_record: text_of(record), root }
     }
 
     async fn root_of(&self, record: &EpochRecord) -> Result<Hash, SettlementError> {

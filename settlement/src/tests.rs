@@ -3,7 +3,9 @@
 
 mod crash;
 mod expected;
+mod from_blobs;
 mod made;
+mod manifests;
 mod race;
 mod rebuilt;
 mod stack;

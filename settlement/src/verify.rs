@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
-use tributary_da::check::{Checked, check_all, none_outstanding};
+use tributary_da::check::{Checked, check_all};
 use tributary_da::{Certificates, Committer, DaClient};
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Genesis, Journal};
@@ -233,7 +233,7 @@ async fn check_availability(
     let blobs = sources.certificates.blobs().await?;
     progress.stage("data availability", Some(blobs.len() as u64));
     let Sources { store, journal, client, committer, .. } = sources.clone();
-    let mut findings = check_all(Checked { store, journal, client, committer }, none_outstanding());
+    let mut findings = check_all(Checked { store, journal, client, committer }, manifests::outstanding(sources));
     if let Some(finding) = findings.try_next().await? {
         return Err(of_finding(&finding.object).broken(finding.object, finding.what));
     }
@@ -248,12 +248,15 @@ async fn check_availability(
     Ok(())
 }
 
-/// Plans and certificates say which batches a blob holds; anything else under `da/` is what was fetched.
+/// Plans and certificates say which batches a blob holds, records of manifests which blobs an epoch has; anything else under `da/` is
+/// what was fetched.
 fn of_finding(object: &str) -> Invariant {
     use tributary_da::names;
-    match object.starts_with(names::PLANS) || object.starts_with(names::CERTIFICATES) {
-        true => Invariant::D1,
-        false => Invariant::D2,
+    let is_under = |folder: &str| object.starts_with(folder);
+    match (is_under(names::PLANS) || is_under(names::CERTIFICATES), is_under(names::MANIFESTS)) {
+        (true, _) => Invariant::D1,
+        (_, true) => Invariant::D3,
+        _ => Invariant::D2,
     }
 }
 

@@ -1,6 +1,5 @@
 //! Where the certificates of manifests are recorded: `da/manifests/0000000001/00000.json` and so on, each written once.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -13,6 +12,20 @@ use super::record::ManifestRecord;
 use crate::error::DaError;
 use crate::names;
 use crate::placement::read;
+
+/// Where recorded pages, in their order, leave one out: the page that is missing, and the one that is there instead. Pages are
+/// published one after the other, so that nothing but the end may be missing.
+pub(crate) fn first_gap(records: &[ManifestRecord]) -> Option<(PageAt, PageAt)> {
+    let mut expected = PageAt::first(Epoch::FIRST);
+    for record in records {
+        let at = PageAt { epoch: record.epoch, page: record.page };
+        if at != expected {
+            return Some((expected, at));
+        }
+        expected = if record.last { PageAt::first(at.epoch.next()) } else { PageAt { page: at.page + 1, ..at } };
+    }
+    None
+}
 
 /// The recorded certificates of manifests in one store.
 #[derive(Clone)]
@@ -52,15 +65,16 @@ impl ManifestRecords {
             Some(unfinished) if !unfinished.last => unfinished,
             latest => return Ok(latest),
         };
-        let Some(before) = latest.epoch.previous() else { return Ok(None) };
-        match self.last_page(before).await? {
-            Some(whole) if whole.last => Ok(Some(whole)),
-            found => {
-                let missing = PageAt { epoch: before, page: found.map_or(0, |record| record.page + 1) };
-                let what = format!("it is missing, though {} is recorded", names::manifest(latest.epoch, latest.page));
-                Err(DaError::corrupt(names::manifest(missing.epoch, missing.page), what))
-            }
-        }
+        self.before(latest.epoch).await
+    }
+
+    /// The last page of the epoch before; `None` for the first epoch. It must be there: manifests are published in order.
+    pub(crate) async fn before(&self, epoch: Epoch) -> Result<Option<ManifestRecord>, DaError> {
+        let Some(before) = epoch.previous() else { return Ok(None) };
+        let found = self.last_page(before).await?;
+        let next = found.as_ref().map_or(0, |record| record.page + 1);
+        let missing = || DaError::corrupt(names::manifest(before, next), "it is missing: manifests are published in order");
+        found.filter(|record| record.last).ok_or_else(missing).map(Some)
     }
 
     /// The page of an epoch with the greatest number.
@@ -75,18 +89,5 @@ impl ManifestRecords {
             Some(page) => self.page(PageAt { epoch, page }).await,
             None => Ok(None),
         }
-    }
-
-    /// The greatest page of each epoch that has one; nothing of them is read.
-    pub async fn listed(&self) -> Result<BTreeMap<Epoch, u32>, DaError> {
-        let mut objects = self.store.list(Some(&Path::from(names::MANIFESTS)));
-        let mut pages = BTreeMap::new();
-        while let Some(object) = objects.try_next().await.map_err(|e| DaError::retry(names::MANIFESTS, e))? {
-            if let Some((epoch, page)) = names::parse_manifest(&object.location) {
-                let greatest = pages.entry(epoch).or_insert(page);
-                *greatest = page.max(*greatest);
-            }
-        }
-        Ok(pages)
     }
 }

@@ -21,13 +21,13 @@ use tributary_schemas::tables::Table;
 
 /// A store that lets so many writes pass, and then none.
 #[derive(Debug)]
-struct Dying {
-    inner: Arc<dyn ObjectStore>,
+pub struct Dying {
+    pub inner: Arc<dyn ObjectStore>,
     /// Only writes of objects below this count.
-    counted: &'static str,
-    writes_left: AtomicI64,
+    pub counted: &'static str,
+    pub writes_left: AtomicI64,
     /// Whether the write that kills is carried out nevertheless.
-    answers_lost: bool,
+    pub answers_lost: bool,
 }
 
 impl fmt::Display for Dying {

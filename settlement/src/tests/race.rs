@@ -17,7 +17,8 @@ async fn of_two_jobs_at_once_one_closes_the_epoch_and_both_agree() {
         let (a, b) = tokio::join!(first.settle(SettleRequest::default()), third.settle(SettleRequest::default()));
         let (a, b) = (a.unwrap(), b.unwrap());
         assert!(a.closed ^ b.closed, "{a:?} {b:?}");
-        assert_eq!(a.epoch, b.epoch);
+        assert_eq!((&a.epoch, &a.manifest), (&b.epoch, &b.manifest));
+        assert!(a.manifest.is_some_and(|certificate| certificate.starts_with("0x")));
         assert_eq!(stack.outcome(epoch(1)).await, world.expected(1));
         stack.verify().await.unwrap();
     }
@@ -28,7 +29,7 @@ async fn with_nothing_sealed_nothing_closes() {
     let stack = Stack::new(2).await;
     stack.indexer.index_available().await.unwrap();
     let outcome = stack.settle().await.unwrap();
-    assert_eq!((outcome.closed, outcome.epoch.epoch, outcome.epoch.status), (false, 0, None));
+    assert_eq!((outcome.closed, outcome.epoch.epoch, outcome.epoch.status, outcome.manifest), (false, 0, None, None));
     assert_eq!(stack.verify().await.unwrap().epochs, []);
 }
 
@@ -45,6 +46,7 @@ async fn a_closed_epoch_is_recomputed_at_any_later_time_and_an_epoch_too_far_is_
         let request = SettleRequest { epoch: Some(epoch(n)), dry_run: false };
         let again = stack.settlement().settle(request).await.unwrap();
         assert_eq!((again.closed, &again.epoch), (false, row));
+        assert!(again.manifest.is_some());
     }
     let request = SettleRequest { epoch: Some(epoch(5)), dry_run: false };
     let error = stack.settlement().settle(request).await.unwrap_err();
@@ -58,7 +60,7 @@ async fn a_dry_run_computes_the_next_epoch_and_writes_nothing() {
     stack.take(&world.epochs[0]).await;
     let request = SettleRequest { epoch: None, dry_run: true };
     let dry = stack.settlement().settle(request).await.unwrap();
-    assert_eq!((dry.closed, dry.epoch.epoch, dry.epoch.status), (false, 1, None));
+    assert_eq!((dry.closed, dry.epoch.epoch, dry.epoch.status, dry.manifest), (false, 1, None, None));
     assert_eq!(format!("{:#x}", dry.epoch.root), world.expected(1).root);
     assert_eq!(stack.count("epochs").await + stack.count("reward_lines").await, 0);
     let closed = stack.settle().await.unwrap().epoch;

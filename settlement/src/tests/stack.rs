@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
-use tributary_da::{Certificates, Committer, DaClient, Dispersal, LocalDa, Publisher};
+use tributary_da::manifest::ManifestSettings;
+use tributary_da::{Certificates, Committer, DaClient, Dispersal, LocalDa, Manifests, Publisher};
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Contents, Journal, SealedBatch};
@@ -20,7 +22,9 @@ use tributary_schemas::units::Hash;
 use super::world::{Expected, noon, treasury};
 use crate::ledger::EpochRow;
 use crate::tables::Columns;
-use crate::{Settings, SettleOutcome, SettleRequest, Settlement, SettlementError, Silent, Sources, VerifyRequest, verify};
+use crate::{
+    Settings, SettleOutcome, SettleRequest, Settlement, SettlementError, Silent, Sources, Stages, VerifyRequest, verify,
+};
 
 /// Events in one batch; small, so that epochs have many.
 const EVENTS_PER_BATCH: usize = 700;
@@ -122,7 +126,7 @@ impl Stack {
     }
 
     pub fn settings() -> Settings {
-        Settings { wait_max: std::time::Duration::from_secs(20), ..Settings::new(treasury()) }
+        Settings { wait_max: Duration::from_secs(20), ..Settings::new(treasury()) }
     }
 
     pub fn settlement(&self) -> Settlement {
@@ -130,15 +134,41 @@ impl Stack {
     }
 
     pub fn settlement_with(&self, settings: Settings) -> Settlement {
-        Settlement::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.journal),
-            Arc::clone(&self.certificates),
-            Arc::clone(&self.lake),
-            Arc::clone(&self.engine),
-            Arc::clone(&self.clock),
-            settings,
-        )
+        Settlement::new(self.stages(), self.manifests(ManifestSettings::default()), settings)
+    }
+
+    /// A job whose manifests have pages of so many bytes.
+    pub fn settlement_paged(&self, page_bytes_max: usize) -> Settlement {
+        let manifests = self.manifests(ManifestSettings { page_bytes_max, ..ManifestSettings::default() });
+        Settlement::new(self.stages(), manifests, Self::settings())
+    }
+
+    pub fn stages(&self) -> Stages {
+        Stages {
+            store: Arc::clone(&self.store),
+            journal: Arc::clone(&self.journal),
+            certificates: Arc::clone(&self.certificates),
+            lake: Arc::clone(&self.lake),
+            engine: Arc::clone(&self.engine),
+            clock: Arc::clone(&self.clock),
+        }
+    }
+
+    pub fn manifests(&self, settings: ManifestSettings) -> Manifests {
+        self.manifests_through(Arc::clone(&self.client), settings)
+    }
+
+    /// Manifests that are published through this client.
+    pub fn manifests_through(&self, client: Arc<dyn DaClient>, settings: ManifestSettings) -> Manifests {
+        let quick = tributary_da::Settings {
+            attempts_max: 3,
+            backoff_min: Duration::from_millis(1),
+            backoff_max: Duration::from_millis(10),
+            ..tributary_da::Settings::default()
+        };
+        let dispersal = Dispersal::new(Arc::clone(&self.store), client, Committer::shipped(), &quick);
+        let (store, certificates) = (Arc::clone(&self.store), Arc::clone(&self.certificates));
+        Manifests::new(store, self.journal.genesis().clone(), certificates, dispersal, settings)
     }
 
     pub async fn settle(&self) -> Result<SettleOutcome, SettlementError> {

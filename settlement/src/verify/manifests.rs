@@ -1,15 +1,17 @@
 //! D3: the manifest of every epoch against the recorded blobs, the record of the epoch and its root.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tributary_da::manifest::{Closing, ManifestRecord, ManifestRecords, Page, PageAt, PageError, Previous};
+use bytes::Bytes;
+use tributary_da::check::Outstanding;
+use tributary_da::manifest::{self, Closed, Closing, ManifestRecord, ManifestRecords, Page, PageAt, Previous};
 use tributary_da::{BlobRecord, DaError, names};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Epoch;
 use tributary_schemas::units::Hash;
 
 use super::{Report, Sources};
+use crate::epoch::read_row;
 use crate::error::SettlementError;
 use crate::invariant::Invariant;
 use crate::manifests::text_of;
@@ -18,11 +20,11 @@ use crate::progress::Progress;
 use crate::record::EpochRecord;
 use crate::records::EpochRecords;
 
-/// Checks the manifests of these epochs, whose roots were recomputed; `all` says whether they are all that are closed.
+/// Checks the manifests of these epochs, whose roots were recomputed; `all` says whether they are all that are closed. That pages
+/// follow each other without a gap was looked at before.
 ///
-/// A job that runs beside the check may be anywhere: an epoch may be closed, its manifest not begun, or some of its pages not
-/// certified yet. So what is missing at the end is none of a difference. What is missing before a later page is one, for manifests
-/// are published one after the other.
+/// A job that runs beside the check may be anywhere: an epoch may be closed and its manifest not begun, or some of its pages not
+/// certified yet. So what is missing at the end is no difference.
 pub(super) async fn check(
     sources: &Sources,
     (epochs, roots): (&[EpochRecord], &[Hash]),
@@ -32,45 +34,87 @@ pub(super) async fn check(
 ) -> Result<(), SettlementError> {
     progress.stage("manifests", Some(epochs.len() as u64));
     let records = ManifestRecords::new(Arc::clone(&sources.store));
-    let mut check = Check { sources, records, listed: BTreeMap::new(), before: None };
-    check.listed = check.records.listed().await?;
+    let latest = records.latest().await?;
+    let mut check = Check { sources, records, before: None };
     let none = Cut::empty();
     let mut after = &none;
     for (epoch, root) in epochs.iter().zip(roots) {
         let blobs = sources.certificates.within(after, &epoch.cut).await?;
-        if !check.epoch(epoch, *root, blobs).await? {
+        if !check.epoch(epoch, *root, &blobs).await? {
             break;
         }
         report.manifests += 1;
         after = &epoch.cut;
         progress.advance(1);
     }
-    if all { check.nothing_beyond(epochs.last().map(|epoch| epoch.number)).await } else { Ok(()) }
+    match latest.filter(|latest| all && Some(latest.epoch) > epochs.last().map(|epoch| epoch.number)) {
+        Some(latest) => check.is_closed(latest.epoch).await,
+        None => Ok(()),
+    }
+}
+
+/// The page that a job is about to publish, or was when it died: its payload may lie there without a record. Records of epochs are
+/// read when that is asked, for a job may have closed one meanwhile.
+pub(super) fn outstanding(sources: &Sources) -> Outstanding {
+    let sources = sources.clone();
+    Box::new(move |recorded| {
+        Box::pin(async move {
+            match next_page(&sources, &recorded).await {
+                Ok(page) => Ok(page.into_iter().collect()),
+                Err(error @ (SettlementError::Retry { .. } | SettlementError::Closed)) => {
+                    Err(DaError::Retry { object: "the manifest that is published next".to_owned(), source: error.into() })
+                }
+                // Damage has a check of its own, which names it.
+                Err(_) => Ok(Vec::new()),
+            }
+        })
+    })
+}
+
+async fn next_page(sources: &Sources, recorded: &[ManifestRecord]) -> Result<Option<Bytes>, SettlementError> {
+    let next = match recorded.last() {
+        None => Epoch::FIRST,
+        Some(record) if record.last => record.epoch.next(),
+        Some(record) => record.epoch,
+    };
+    let records = EpochRecords::new(Arc::clone(&sources.store), Metrics::default());
+    let Some(record) = records.get(next).await? else { return Ok(None) };
+    let before = match next.previous() {
+        Some(before) => records.get(before).await?.map(|record| record.cut).unwrap_or_default(),
+        None => Cut::empty(),
+    };
+    let session = sources.engine.session_unlimited(&record.cut).await?;
+    // A manifest comes after the tables.
+    let Some(row) = read_row(&session, next).await? else { return Ok(None) };
+    let blobs = sources.certificates.within(&before, &record.cut).await?;
+    let closing = closing(sources, &record, row.root);
+    let closed = Closed { epoch: next, after: &before, cut: &record.cut, closing };
+    let page = manifest::outstanding(recorded, sources.journal.genesis().deployment, blobs, closed)?;
+    Ok(page.map(|page| page.encode()))
+}
+
+fn closing(sources: &Sources, epoch: &EpochRecord, root: Hash) -> Closing {
+    let genesis = String::from_utf8(sources.journal.genesis().encode().into());
+    Closing { genesis: genesis.expect("a genesis record is JSON, which is text"), epoch_record: text_of(epoch), root }
 }
 
 struct Check<'a> {
     sources: &'a Sources,
     records: ManifestRecords,
-    /// The greatest page of each epoch.
-    listed: BTreeMap<Epoch, u32>,
     before: Option<ManifestRecord>,
 }
 
 impl Check<'_> {
-    /// Whether the manifest of this epoch is whole; if not, nothing may come after it.
-    async fn epoch(&mut self, epoch: &EpochRecord, root: Hash, blobs: Vec<BlobRecord>) -> Result<bool, SettlementError> {
-        let genesis = self.sources.journal.genesis();
-        let genesis_text = String::from_utf8(genesis.encode().into()).expect("a genesis record is JSON, which is text");
-        let closing = Closing { genesis: genesis_text, epoch_record: text_of(epoch), root };
-        let mut blobs = blobs.as_slice();
-        for page in 0.. {
-            let at = PageAt { epoch: epoch.number, page };
-            let Some(record) = self.records.page(at).await? else { return self.ends(at).map(|()| false) };
+    /// Whether the manifest of this epoch is whole.
+    async fn epoch(&mut self, epoch: &EpochRecord, root: Hash, mut blobs: &[BlobRecord]) -> Result<bool, SettlementError> {
+        let deployment = self.sources.journal.genesis().deployment;
+        let closing = closing(self.sources, epoch, root);
+        let mut at = PageAt::first(epoch.number);
+        while let Some(record) = self.records.page(at).await? {
             let found = self.page(&record).await?;
-            let taken = blobs.len().min(found.blobs.len());
-            let (listed, rest) = blobs.split_at(taken);
+            let (listed, rest) = blobs.split_at(blobs.len().min(found.blobs.len()));
             let expected = Page {
-                deployment: genesis.deployment,
+                deployment,
                 at,
                 blobs: listed.to_vec(),
                 previous: self.before.as_ref().map(Previous::of),
@@ -79,68 +123,40 @@ impl Check<'_> {
             if let Some(what) = difference(&expected, &found) {
                 return Err(broken(at, what));
             }
-            if record.deployment != genesis.deployment || record.last != found.closing.is_some() {
-                return Err(broken(at, "the record says something else of its page than the page itself".to_owned()));
+            if (record.deployment, record.last) != (deployment, found.closing.is_some()) {
+                return Err(broken(at, "it says something else of its page than the page itself".to_owned()));
             }
-            blobs = rest;
             let last = record.last;
-            self.before = Some(record);
-            if last {
-                return self.is_whole(at, blobs).map(|()| true);
+            (blobs, self.before) = (rest, Some(record));
+            match blobs.first().filter(|_| last) {
+                Some(blob) => {
+                    let lacks = names::certificate(blob.partition, blob.first_seq);
+                    return Err(broken(at, format!("the manifest ends with it, but lacks the blob of {lacks}")));
+                }
+                None if last => return Ok(true),
+                None => at.page += 1,
             }
         }
         Ok(false)
     }
 
-    /// The page of a record, as its backend gives it and as it lies in the archive.
+    /// The page of a record. That backend and archive both have it was looked at before.
     async fn page(&self, record: &ManifestRecord) -> Result<Page, SettlementError> {
-        let name = names::payload(&record.certificate.commitment).to_string();
-        let payload = tributary_da::check::published(&self.sources.store, self.sources.client.as_ref(), &record.certificate).await?;
-        Page::decode(&payload).map_err(|error| match error {
-            PageError::NoManifest(_) | PageError::Damaged(_) => Invariant::D3.broken(name, error.to_string()),
-        })
+        let payload = self.sources.client.retrieve(&record.certificate.wanted()).await?;
+        record.certificate.check_payload(&payload)?;
+        let name = || names::payload(&record.certificate.commitment).to_string();
+        Page::decode(&payload).map_err(|error| Invariant::D3.broken(name(), error.to_string()))
     }
 
-    /// After the last page of an epoch there is neither a blob of it nor another page.
-    fn is_whole(&self, last: PageAt, left: &[BlobRecord]) -> Result<(), SettlementError> {
-        if let Some(blob) = left.first() {
-            let missing = names::certificate(blob.partition, blob.first_seq);
-            return Err(broken(last, format!("the manifest ends, but lacks the blob of {missing}")));
-        }
-        match self.listed.get(&last.epoch).filter(|greatest| **greatest > last.page) {
-            Some(_) => {
-                let more = PageAt { page: last.page + 1, ..last };
-                Err(broken(more, format!("{last} is the last of its manifest already")))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// No page is recorded here: then none is after it either.
-    fn ends(&self, missing: PageAt) -> Result<(), SettlementError> {
-        let later = self.listed.iter().map(|(epoch, page)| PageAt { epoch: *epoch, page: *page }).find(|at| *at > missing);
-        match later {
-            Some(later) => {
-                let what = format!(
-                    "it is missing, though {} is recorded: restore it from a copy; the page after it names its certificate",
-                    names::manifest(later.epoch, later.page)
-                );
-                Err(broken(missing, what))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// A manifest of an epoch that no record closed. The record comes first, so it is looked for after the manifest: a job may have
+    /// An epoch that has a manifest must have a record. The record comes first, so it is looked for after the manifest: a job may have
     /// closed the epoch meanwhile.
-    async fn nothing_beyond(&self, last: Option<Epoch>) -> Result<(), SettlementError> {
-        let Some((epoch, _)) = self.listed.iter().find(|(epoch, _)| Some(**epoch) > last) else { return Ok(()) };
-        let closed = EpochRecords::new(Arc::clone(&self.sources.store), Metrics::default()).get(*epoch).await?;
-        match closed {
+    async fn is_closed(&self, epoch: Epoch) -> Result<(), SettlementError> {
+        let records = EpochRecords::new(Arc::clone(&self.sources.store), Metrics::default());
+        match records.get(epoch).await? {
             Some(_) => Ok(()),
             None => {
-                let what = format!("no record closed the epoch: {} is missing", crate::records::path(*epoch));
-                Err(broken(PageAt::first(*epoch), what))
+                let what = format!("no record closed the epoch: {} is missing", crate::records::path(epoch));
+                Err(broken(PageAt::first(epoch), what))
             }
         }
     }
