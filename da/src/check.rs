@@ -188,7 +188,8 @@ impl Audit {
                 records.retain(|record| PageAt { epoch: record.epoch, page: record.page } < missing);
             } else {
                 let later = names::manifest(later.epoch, later.page);
-                let what = format!("it is missing, though {later} is recorded: restore it; the page after it names its certificate");
+                let what =
+                    format!("it is missing, though {later} is recorded: restore it; the page after it names its certificate");
                 damaged.push(found(&name, &what));
             }
         }

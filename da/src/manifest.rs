@@ -155,7 +155,10 @@ impl Manifests {
             true => Ok(()),
             false => {
                 let name = names::manifest(page.at.epoch, page.at.page);
-                Err(DaError::corrupt(name, "it certifies another page than follows from the recorded blobs and the record of its epoch"))
+                Err(DaError::corrupt(
+                    name,
+                    "it certifies another page than follows from the recorded blobs and the record of its epoch",
+                ))
             }
         }
     }

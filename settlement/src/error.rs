@@ -77,7 +77,9 @@ pub enum SettlementError {
     },
     /// A blob was certified by a backend whose word does not count here. No epoch was closed, and none will be over this blob until
     /// the configuration lists its backend.
-    #[error("blob {object} is certified by `{backend}`, which settlement does not accept ({accepted}); no epoch was closed. If its word is to count, list it in `settlement.available_backends`")]
+    #[error(
+        "blob {object} is certified by `{backend}`, which settlement does not accept ({accepted}); no epoch was closed. If its word is to count, list it in `settlement.available_backends`"
+    )]
     BackendNotAccepted {
         /// The record of the blob.
         object: String,
@@ -87,7 +89,9 @@ pub enum SettlementError {
         accepted: String,
     },
     /// An epoch is closed and its tables are complete, but its manifest is not certified. Nothing is lost: settle again.
-    #[error("epoch {epoch} is closed and its tables are complete, but its manifest is not certified yet: {cause}; run settle again, it completes the manifest")]
+    #[error(
+        "epoch {epoch} is closed and its tables are complete, but its manifest is not certified yet: {cause}; run settle again, it completes the manifest"
+    )]
     ManifestPending {
         /// The epoch.
         epoch: Epoch,

@@ -115,7 +115,11 @@ async fn a_manifest_of_many_pages_comes_back_from_its_last_certificate_alone() {
     assert!(pages.len() > 6, "{}", pages.len());
     for (page, after) in pages.iter().zip(pages.iter().skip(1)) {
         assert!(page.encode().len() <= SMALL);
-        let next = if page.closing.is_some() { PageAt::first(page.at.epoch.next()) } else { PageAt { page: page.at.page + 1, ..page.at } };
+        let next = if page.closing.is_some() {
+            PageAt::first(page.at.epoch.next())
+        } else {
+            PageAt { page: page.at.page + 1, ..page.at }
+        };
         assert_eq!(after.at, next);
     }
     let listed: Vec<BlobRecord> = pages.iter().flat_map(|page| page.blobs.clone()).collect();
@@ -236,8 +240,8 @@ async fn a_publisher_killed_after_any_of_its_puts_is_completed_by_the_next() {
 async fn of_two_publishers_at_once_both_end_with_one_chain() {
     for seed in 0..30 {
         let scene = Scene::new(&[4, 3]).await;
-        let [one, other] =
-            [2 * seed, 2 * seed + 1].map(|seed| scene.manifests_on(Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed))));
+        let [one, other] = [2 * seed, 2 * seed + 1]
+            .map(|seed| scene.manifests_on(Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed))));
         let (a, b) = tokio::join!(scene.publish_all(&one), scene.publish_all(&other));
         // An answer may be lost more often than a call is tried; the next job is through then.
         let again = scene.publish_all(&scene.manifests()).await.unwrap();
@@ -300,7 +304,10 @@ async fn a_blobs_certificate_is_refused_as_no_manifest_and_a_damaged_page_is_nam
     let blob = scene.blobs().await[0].clone();
     let refused = read_page(client.as_ref(), &blob.certificate.wanted()).await.unwrap_err();
     let named = format!("certificate {}", blob.blob_id);
-    assert!(matches!(&refused, DaError::Reject { object, what } if *object == named && what.contains("sealed batches")), "{refused}");
+    assert!(
+        matches!(&refused, DaError::Reject { object, what } if *object == named && what.contains("sealed batches")),
+        "{refused}"
+    );
     let text = client.disperse(Bytes::from_static(b"anything else")).await.unwrap();
     let refused = read_page(client.as_ref(), &text.wanted()).await.unwrap_err();
     assert!(refused.to_string().contains("it is no manifest"), "{refused}");
@@ -329,7 +336,10 @@ async fn a_chain_that_is_out_of_place_or_of_another_deployment_names_the_certifi
         let after = forge(&scene, &Page { previous: Some(Previous::of(&before)), ..second.clone() }).await;
         let refused = scene.read_back(scene.world.client(), &after).await.err().unwrap();
         let named = format!("certificate {}", before.certificate.blob_id());
-        assert!(matches!(&refused, DaError::Corrupt { object, what: said } if *object == named && said.contains(what)), "{refused}");
+        assert!(
+            matches!(&refused, DaError::Corrupt { object, what: said } if *object == named && said.contains(what)),
+            "{refused}"
+        );
     }
     // A page that skips one, and one whose content is another than the page after it says.
     let skipping = Page { at: PageAt::first(epoch(4)), previous: Some(Previous::of(&last)), ..second.clone() };

@@ -14,7 +14,7 @@ use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Clock, Epoch};
 use tributary_schemas::units::Hash;
 
-use super::{Rebuilt, RebuildReport, check_target, put_record, records_of};
+use super::{RebuildReport, Rebuilt, check_target, put_record, records_of};
 use crate::error::SettlementError;
 use crate::progress::Progress;
 use crate::record::EpochRecord;

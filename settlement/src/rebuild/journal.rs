@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use tributary_journal::{Journal, Settings as JournalSettings};
 use tributary_schemas::ids::{Clock, Seq};
 
-use super::{Rebuilt, RebuildReport, check_target, put_record, records_of};
+use super::{RebuildReport, Rebuilt, check_target, put_record, records_of};
 use crate::error::SettlementError;
 use crate::ledger::EpochRow;
 use crate::progress::Progress;
