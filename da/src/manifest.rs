@@ -203,7 +203,8 @@ pub fn outstanding(
     pages.next(before.map(Previous::of)).map(Some)
 }
 
-/// Whether a backend that said this may take the payload a little later, and nothing more is billed for asking.
+/// Whether the payload may be given to the backend again a little later, as publishers of blobs do. One of which nobody knows whether it
+/// is published is left to the next job.
 fn passes(error: &DaError) -> bool {
     matches!(error, DaError::Retry { .. } | DaError::Down { .. } | DaError::UnderWay { .. } | DaError::Expired { .. })
 }
