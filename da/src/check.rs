@@ -79,7 +79,7 @@ pub fn check_all(checked: Checked, outstanding: Outstanding) -> BoxStream<'stati
         let audit = Arc::new(Audit { checked });
         let lanes = audit.lanes(&listing).await?;
         let (manifests, mut damaged) = audit.manifests().await?;
-        damaged.extend(audit.genesis().await?);
+        damaged.extend(audit.genesis(!lanes.is_empty()).await?);
         let owners = audit.owners(&lanes, &manifests, outstanding).await?;
         let strays = audit.strays(&listing, &owners).await?;
         let of_manifests = Arc::clone(&audit).published_manifests(manifests);
@@ -196,12 +196,16 @@ impl Audit {
         Ok((records, damaged))
     }
 
-    /// The copy of the genesis record, where there is one: what was published first.
-    async fn genesis(&self) -> Result<Option<Finding>, DaError> {
+    /// The copy of the genesis record, which was there before anything was planned.
+    async fn genesis(&self, planned: bool) -> Result<Option<Finding>, DaError> {
         let name = Path::from(names::GENESIS);
-        let copy = read(&self.checked.store, &name).await?;
-        let differs = copy.is_some_and(|copy| copy != self.checked.journal.genesis().encode());
-        Ok(differs.then(|| found(&name, "it differs from the genesis record of the journal")))
+        Ok(match read(&self.checked.store, &name).await? {
+            Some(copy) if copy != self.checked.journal.genesis().encode() => {
+                Some(found(&name, "it differs from the genesis record of the journal"))
+            }
+            None if planned => Some(found(&name, "it is missing: copy the genesis record of the journal to it")),
+            _ => None,
+        })
     }
 
     fn at_home(&self, plan: Plan) -> Result<Plan, DaError> {

@@ -25,7 +25,10 @@ use crate::client::DaClient;
 use crate::committer::Committer;
 use crate::dispersal::Dispersal;
 use crate::local::LocalDa;
+use crate::metrics::Metrics;
+use crate::names;
 use crate::publisher::Publisher;
+use crate::retry::Patience;
 use crate::settings::Settings;
 
 /// A clock that moves when told, and a microsecond whenever it is read, so that no two certificates are alike.
@@ -187,6 +190,9 @@ impl World {
         let (store, clock): (Arc<dyn ObjectStore>, _) = (Arc::new(InMemory::new()), SlowClock::new());
         let count = PartitionCount::new(partitions).unwrap();
         let journal = Journal::open(Arc::clone(&store), Some(count), clock.clone() as Arc<dyn Clock>).await.unwrap();
+        // As any publisher before its first plan.
+        let patience = Patience::new(&quick(), Metrics::default());
+        crate::genesis::place(&store, journal.genesis(), &patience).await.unwrap();
         Self { store, journal, clock, committer: Committer::shipped() }
     }
 
@@ -248,11 +254,11 @@ impl World {
         check_all(Checked { store, journal, client, committer }, none_outstanding()).try_collect().await.unwrap()
     }
 
-    /// Every object of this stage.
+    /// Every object of this stage but the copy of the genesis record, which is there from the beginning.
     pub async fn objects(&self) -> Vec<(Path, Bytes)> {
         let mut objects = Vec::new();
         let listed: Vec<ObjectMeta> = self.store.list(Some(&Path::from("da"))).try_collect().await.unwrap();
-        for object in listed {
+        for object in listed.into_iter().filter(|object| object.location.as_ref() != names::GENESIS) {
             objects.push((object.location.clone(), self.store.get(&object.location).await.unwrap().bytes().await.unwrap()));
         }
         objects.sort();

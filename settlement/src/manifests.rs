@@ -44,8 +44,12 @@ impl EpochManifests {
     /// They are published one after the other, so all before the last that has a page are complete.
     pub(crate) async fn complete(&self, records: &[EpochRecord]) -> Result<(), SettlementError> {
         let deadline = Instant::now() + self.wait_max;
-        let latest = self.manifests.records().latest().await?;
-        let first = latest.map_or(0, |latest| records.partition_point(|record| record.number < latest));
+        let done = match self.manifests.records().latest().await? {
+            Some(latest) if latest.last => Some(latest.epoch),
+            Some(latest) => latest.epoch.previous(),
+            None => None,
+        };
+        let first = records.partition_point(|record| Some(record.number) <= done);
         for (i, record) in records.iter().enumerate().skip(first) {
             let root = match records.get(i + 1) {
                 Some(next) => next.previous_root,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
+use tributary_schemas::units::Hash;
 
 use super::*;
 use crate::client::{DaClient, Wanted};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use futures::stream::{self, TryStreamExt};
 use object_store::ObjectStore;
 use tributary_da::manifest::{Chain, Closing, LastPage, ManifestRecords, Page, read_page};
 use tributary_da::recover::{self, Recovered, Walk};

@@ -14,6 +14,8 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
+use tokio::sync::Notify;
+
 use super::stack::{Stack, epoch, memory};
 use super::world::edge;
 use crate::{Settings, SettleRequest};
@@ -22,12 +24,13 @@ use tributary_schemas::tables::Table;
 /// A store that lets so many writes pass, and then none.
 #[derive(Debug)]
 pub struct Dying {
-    pub inner: Arc<dyn ObjectStore>,
+    inner: Arc<dyn ObjectStore>,
     /// Only writes of objects below this count.
-    pub counted: &'static str,
-    pub writes_left: AtomicI64,
+    counted: &'static str,
+    writes_left: AtomicI64,
     /// Whether the write that kills is carried out nevertheless.
-    pub answers_lost: bool,
+    answers_lost: bool,
+    died: Notify,
 }
 
 impl fmt::Display for Dying {
@@ -41,6 +44,19 @@ fn dead() -> object_store::Error {
 }
 
 impl Dying {
+    pub fn new(inner: Arc<dyn ObjectStore>, writes: i64, answers_lost: bool) -> Arc<Self> {
+        Self::below("", inner, writes, answers_lost)
+    }
+
+    fn below(counted: &'static str, inner: Arc<dyn ObjectStore>, writes: i64, answers_lost: bool) -> Arc<Self> {
+        Arc::new(Self { inner, counted, writes_left: AtomicI64::new(writes), answers_lost, died: Notify::new() })
+    }
+
+    /// Returns once it is dead.
+    pub async fn dies(&self) {
+        self.died.notified().await;
+    }
+
     /// Whether this write is carried out, and whether it is answered.
     fn write(&self, location: &Path) -> (bool, bool) {
         if !location.as_ref().starts_with(self.counted) {
@@ -48,6 +64,9 @@ impl Dying {
             return (alive, alive);
         }
         let left = self.writes_left.fetch_sub(1, Ordering::SeqCst);
+        if left == 0 && !self.answers_lost {
+            self.died.notify_one();
+        }
         (left > 0 || (left == 0 && self.answers_lost), left > 0)
     }
 
@@ -64,7 +83,11 @@ impl ObjectStore for Dying {
             return Err(dead());
         }
         let result = self.inner.put_opts(location, payload, opts).await;
-        if answered { result } else { Err(dead()) }
+        if !answered {
+            self.died.notify_one();
+            return Err(dead());
+        }
+        result
     }
 
     async fn put_multipart_opts(&self, location: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -112,12 +135,12 @@ async fn prepared(number: u32) -> Arc<dyn ObjectStore> {
 }
 
 /// Runs a job until it ends or its store dies; whether it died.
-async fn settle_until_dead(store: Dying, settings: Settings) -> bool {
-    let dying = Stack::open(Arc::new(store), None).await;
+async fn settle_until_dead(store: Arc<Dying>, settings: Settings) -> bool {
+    let dying = Stack::open(Arc::clone(&store) as Arc<dyn ObjectStore>, None).await;
     let job = dying.settlement_with(settings);
     tokio::select! {
         ended = job.settle(SettleRequest::default()) => ended.is_err(),
-        () = tokio::time::sleep(std::time::Duration::from_secs(3)) => true,
+        () = store.dies() => true,
     }
 }
 
@@ -127,7 +150,7 @@ async fn dies_at_every_write(number: u32, answers_lost: bool) {
     for writes in 0_i64.. {
         assert!(writes < 200, "a job has a bounded number of writes");
         let store = prepared(number).await;
-        let dying = Dying { inner: Arc::clone(&store), counted: "", writes_left: AtomicI64::new(writes), answers_lost };
+        let dying = Dying::new(Arc::clone(&store), writes, answers_lost);
         let died = settle_until_dead(dying, Stack::settings()).await;
         let after = Stack::open(store, None).await;
         let outcome = after.settle().await.unwrap();
@@ -168,8 +191,7 @@ async fn a_job_killed_between_the_parts_of_an_epoch_is_completed_to_the_same_roo
         // Once with parts kept from the first computation, once with the epoch computed again for writing.
         let parts_kept_max = if writes % 2 == 0 { 0 } else { 1_000 };
         let settings = Settings { lines_per_part: 10, parts_kept_max, ..Stack::settings() };
-        let writes_left = AtomicI64::new(writes);
-        let dying = Dying { inner: Arc::clone(&store), counted: "lake/reward_lines", writes_left, answers_lost: false };
+        let dying = Dying::below("lake/reward_lines", Arc::clone(&store), writes, false);
         assert!(settle_until_dead(dying, settings.clone()).await, "the epoch has more than nine writes of lines");
         let after = Stack::open(store, None).await;
         let (parts, complete) = parts_written(&after, Table::RewardLines).await;

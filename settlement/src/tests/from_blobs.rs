@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -152,14 +151,16 @@ async fn a_rebuild_killed_at_any_of_its_writes_is_finished_by_the_next() {
     loop {
         assert!(writes < 2_000, "a rebuild has a bounded number of writes");
         let target = memory();
-        let answers_lost = writes % 2 == 1;
-        let dying = Dying { inner: Arc::clone(&target), counted: "", writes_left: AtomicI64::new(writes), answers_lost };
-        let dying: Arc<dyn ObjectStore> = Arc::new(dying);
-        let ended = tokio::time::timeout(std::time::Duration::from_secs(2), rebuild(source(&stack.store, None), &dying)).await;
-        if matches!(ended, Ok(Ok(_))) {
-            break;
+        let dying = Dying::new(Arc::clone(&target), writes, writes % 2 == 1);
+        let into = Arc::clone(&dying) as Arc<dyn ObjectStore>;
+        tokio::select! {
+            biased;
+            () = dying.dies() => died += 1,
+            ended = rebuild(source(&stack.store, None), &into) => match ended {
+                Ok(_) => break,
+                Err(error) => panic!("at write {writes}: {error}"),
+            },
         }
-        died += 1;
         rebuild(source(&stack.store, None), &target).await.unwrap_or_else(|e| panic!("killed at write {writes}: {e}"));
         for folder in ["journal", "settlement", "da"] {
             assert_eq!(objects(&target, folder).await, objects(&reference, folder).await, "{folder}, killed at write {writes}");

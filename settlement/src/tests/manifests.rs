@@ -11,7 +11,7 @@ use tributary_da::{DaClient, FaultyDa, eigenda, names};
 
 use super::stack::{Stack, epoch};
 use super::world::edge;
-use crate::{Invariant, Settings, SettleRequest, Settlement, SettlementError};
+use crate::{Settings, SettleRequest, Settlement};
 
 fn hasty() -> Settings {
     Settings { wait_max: Duration::from_millis(50), ..Stack::settings() }
