@@ -76,7 +76,17 @@ impl Certificates {
     ///
     /// # Errors
     /// [`DaError::Late`] if it is not. Otherwise as [`Self::certified`].
-    pub async fn within(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+    pub async fn beginning_in(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+        self.between(after, cut, |blob| blob.first_seq).await
+    }
+
+    /// The blobs that hold batches of the second cut that the first does not cover. Order and errors as [`Self::beginning_in`].
+    pub async fn holding(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+        self.between(after, cut, |blob| blob.last_seq).await
+    }
+
+    /// The blobs of which one place lies after the first cut, and the first batch in the second.
+    async fn between(&self, after: &Cut, cut: &Cut, place: fn(&BlobRecord) -> Seq) -> Result<Vec<BlobRecord>, DaError> {
         let certified = self.certified().await?;
         if !certified.is_at_least(cut) {
             return Err(DaError::Late { wanted: cut.clone(), certified });
@@ -85,7 +95,7 @@ impl Certificates {
         let mut within = Vec::new();
         for (partition, last) in cut.iter() {
             let blobs = known.get(&partition).map(Vec::as_slice).unwrap_or_default();
-            let begin = after.get(partition).map_or(0, |after| blobs.partition_point(|blob| blob.first_seq <= after));
+            let begin = after.get(partition).map_or(0, |after| blobs.partition_point(|blob| place(blob) <= after));
             let end = blobs.partition_point(|blob| blob.first_seq <= last);
             within.extend_from_slice(&blobs[begin..end]);
         }

@@ -114,7 +114,7 @@ impl Manifests {
     /// before it are.
     pub async fn publish(&self, closed: Closed<'_>, deadline: Instant) -> Result<ManifestRecord, DaError> {
         let (deployment, epoch) = (self.genesis.deployment, closed.epoch);
-        let blobs = self.certificates.within(closed.after, closed.cut).await?;
+        let blobs = self.certificates.beginning_in(closed.after, closed.cut).await?;
         let mut before = self.records.before(epoch).await?;
         let mut pages = Pages::new(deployment, epoch, blobs, closed.closing, self.settings.page_bytes_max);
         loop {

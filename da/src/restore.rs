@@ -127,17 +127,18 @@ fn taken(name: &Path) -> DaError {
 }
 
 /// A [`DaClient`] that looks into the archive of the store that is restored before it asks another one: what an earlier attempt
-/// brought is not fetched again. Neither is trusted.
+/// brought is not fetched again. Neither is trusted. The other one is asked again where it does not answer.
 pub struct Nearby {
     store: Arc<dyn ObjectStore>,
     committer: Arc<Committer>,
     far: Arc<dyn DaClient>,
+    patience: Patience,
 }
 
 impl Nearby {
     /// The archive of this store in front of a client.
     pub fn new(store: Arc<dyn ObjectStore>, committer: Arc<Committer>, far: Arc<dyn DaClient>) -> Self {
-        Self { store, committer, far }
+        Self { store, committer, far, patience: Patience::new(&Settings::default(), Metrics::default()) }
     }
 }
 
@@ -162,7 +163,9 @@ impl DaClient for Nearby {
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         let (_, committed) = committed::committed(&wanted.certificate)?;
         let name = committed.payload_name();
-        let Some(payload) = read(&self.store, &name).await? else { return self.far.retrieve(wanted).await };
+        let Some(payload) = read(&self.store, &name).await? else {
+            return self.patience.run(|| self.far.retrieve(wanted)).await;
+        };
         self.committer.check(name, &committed, &payload).await?;
         Ok(payload)
     }

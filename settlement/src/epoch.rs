@@ -266,7 +266,7 @@ impl Settlement {
     /// Every blob of an epoch must be certified by a backend whose word counts here.
     async fn check_backends(&self, last: &Cut, cut: &Cut) -> Result<(), SettlementError> {
         let accepted = &self.settings.available_backends;
-        let blobs = self.certificates.within(last, cut).await?;
+        let blobs = self.certificates.holding(last, cut).await?;
         match blobs.iter().find(|blob| !accepted.contains(blob.certificate.backend.as_str())) {
             Some(blob) => Err(SettlementError::BackendNotAccepted {
                 object: names::certificate(blob.partition, blob.first_seq).to_string(),

@@ -364,8 +364,16 @@ async fn what_an_earlier_attempt_brought_is_not_fetched_again_and_not_trusted() 
     target.overwrite(&names::payload(&last.certificate.commitment), Bytes::from_static(b"damaged")).await;
     let refused = near.retrieve(&last.certificate.wanted()).await.unwrap_err();
     assert_eq!(refused.code(), "da_corrupt");
+    // What is not there the other one is asked for: for long if it is away, and if it is only busy until it answers.
     let absent = Wanted { certificate: scene.blobs().await[0].certificate.bytes.clone(), expires_at: None };
-    assert!(near.retrieve(&absent).await.is_err(), "the client behind is asked for what is not there, and is away");
+    assert!(near.retrieve(&absent).await.is_err());
+    let busy = FaultyDa::new(scene.world.client(), |call| match call {
+        Call::Retrieve(number) if number < 2 => DaFault::Busy,
+        _ => DaFault::None,
+    });
+    let (store, committer) = (Arc::clone(&target.store), Arc::clone(&scene.world.committer));
+    let near = Nearby::new(store, committer, busy as Arc<dyn DaClient>);
+    assert!(near.retrieve(&absent).await.is_ok());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tributary_schemas::ids::{Clock, Offset, Partition, SystemClock};
 use tributary_settlement::{RebuildReport, rebuild_from_da, rebuild_from_journal};
 
 use super::settle::failure;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bars;
 use crate::wire::{self, Record};
@@ -83,15 +83,15 @@ impl Rebuild {
         if folder.join(needed).is_dir() {
             return wire::store_to_read(&folder);
         }
-        if self.manifest.is_some() {
+        if self.manifest.is_some() && config.da.backend()? != Backend::Local {
             return Ok(wire::no_store());
         }
         let directory = self.named(config).display();
         Err(Failure::Failed(match self.from {
             Source::Journal => format!("{directory} is no data directory: it has no journal"),
             Source::Da => format!(
-                "{directory} has no blobs (store/da): name the data directory or the store that has them, or the certificate of a \
-                 manifest with --manifest"
+                "{directory} has no blobs (`da` in its store): name the data directory or the store that has them, or a backend in \
+                 the configuration and the certificate of a manifest with --manifest"
             ),
         }))
     }
@@ -144,6 +144,7 @@ fn config_of_copy(mut config: Config, into: &Path) -> Config {
     config.store.url.clear();
     "local".clone_into(&mut config.da.backend);
     config.da.failover_backend.clear();
+    config.da.paused = false;
     config
 }
 

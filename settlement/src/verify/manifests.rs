@@ -39,7 +39,7 @@ pub(super) async fn check(
     let none = Cut::empty();
     let mut after = &none;
     for (epoch, root) in epochs.iter().zip(roots) {
-        let blobs = sources.certificates.within(after, &epoch.cut).await?;
+        let blobs = sources.certificates.beginning_in(after, &epoch.cut).await?;
         if !check.epoch(epoch, *root, &blobs).await? {
             break;
         }
@@ -86,7 +86,7 @@ async fn next_page(sources: &Sources, recorded: &[ManifestRecord]) -> Result<Opt
     let session = sources.engine.session_unlimited(&record.cut).await?;
     // A manifest comes after the tables.
     let Some(row) = read_row(&session, next).await? else { return Ok(None) };
-    let blobs = sources.certificates.within(&before, &record.cut).await?;
+    let blobs = sources.certificates.beginning_in(&before, &record.cut).await?;
     let closing = closing(sources, &record, row.root);
     let closed = Closed { epoch: next, after: &before, cut: &record.cut, closing };
     let page = manifest::outstanding(recorded, sources.journal.genesis().deployment, blobs, closed)?;
