@@ -3,6 +3,7 @@
 mod cost;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -15,6 +16,9 @@ use crate::exit::Outcome;
 use crate::server::{self, Unready};
 use crate::service;
 use crate::wire::Publish as Service;
+
+/// How long the certificates of what was sent are waited for after a signal: less than the 30 s after which Kubernetes kills.
+const END_MAX: Duration = Duration::from_secs(25);
 
 /// Arguments of `da`.
 #[derive(Args)]
@@ -62,5 +66,5 @@ async fn serve(arguments: &super::ServiceArguments) -> Outcome {
     let router = server::service_router(own, unready, registry, address);
 
     let shutdown = CancellationToken::new();
-    service::serve(service.start(&shutdown), listener, router, &shutdown).await
+    service::serve_and_end_within(END_MAX, service.start(&shutdown), listener, router, &shutdown).await
 }
