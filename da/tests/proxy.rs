@@ -186,7 +186,11 @@ async fn payloads_around_every_size_of_blobs_come_back_under_our_own_commitment(
         let payload = payload(bytes as u64, bytes);
         let given = client.disperse(payload.clone()).await.unwrap();
         let ours = parts.committer.commit(&payload).await.unwrap();
-        assert_eq!(committed(&given.bytes).unwrap(), ("eigenda", ours), "{bytes} bytes: the proxy's commitment and size of the blob");
+        assert_eq!(
+            committed(&given.bytes).unwrap(),
+            ("eigenda", ours),
+            "{bytes} bytes: the proxy's commitment and size of the blob"
+        );
         assert_eq!(given.commitment, ours.bytes());
         assert_eq!(u64::from(ours.domain.symbols().max(4096)), symbols_billed(bytes), "{bytes} bytes");
         assert_eq!(client.retrieve(&given.wanted()).await.unwrap(), payload, "{bytes} bytes");

@@ -173,7 +173,8 @@ impl PublishingReport {
     pub fn render(&self) -> String {
         let state = if self.paused { ", paused" } else { "" };
         let mut text = format!("deployment {}  version {}\n", self.deployment, self.version);
-        text += &format!("publishes on {}{state}\npartition   sealed batch  available batch      lag  waits since\n", self.backend);
+        text +=
+            &format!("publishes on {}{state}\npartition   sealed batch  available batch      lag  waits since\n", self.backend);
         let number = |seq: Option<u64>| seq.map_or_else(|| "-".to_owned(), |seq| seq.to_string());
         for of in &self.partitions {
             text += &format!(

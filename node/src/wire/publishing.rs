@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tributary_da::{BackendMetrics, Certificates, DaClient, Dispersal, Publisher, PublisherId};
+use tributary_da::{BackendMetrics, Certificates, Dispersal, Publisher, PublisherId};
 use tributary_eventlog::Jitter;
 use tributary_journal::Journal;
 use tributary_schemas::ids::{Clock, SystemClock};

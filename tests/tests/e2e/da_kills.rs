@@ -77,7 +77,8 @@ async fn dies_and_is_replaced(sealed: &Sealed, proxy: &str, case: Case, number: 
     let between = Forwarder::start(proxy).await?;
     let place = sealed.copy(between.url())?;
     let faults = StoreFaults::build(place.folder(), &place.store()).await?;
-    let settings = |name| [("DA__PUBLISHER", name), ("DA__PUT_TIMEOUT_MS", PUT_TIMEOUT_MS), ("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)];
+    let settings =
+        |name| [("DA__PUBLISHER", name), ("DA__PUT_TIMEOUT_MS", PUT_TIMEOUT_MS), ("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)];
     match case.death {
         Death::Write(moment, path) => {
             let mut first = place.publisher("first", &settings("one"), faults.deadly(moment, path, number))?;
@@ -105,7 +106,9 @@ async fn dies_and_is_replaced(sealed: &Sealed, proxy: &str, case: Case, number: 
     let said = blobs::outbox(&place.store())?;
     ensure(said.get("unknown").copied().unwrap_or(0) == case.unknown, || format!("the outbox says {said:?}"))?;
     let puts = between.puts();
-    ensure(puts == blobs + case.extra, || format!("{puts} payloads reached the proxy for {blobs} blobs, {} more expected", case.extra))
+    ensure(puts == blobs + case.extra, || {
+        format!("{puts} payloads reached the proxy for {blobs} blobs, {} more expected", case.extra)
+    })
 }
 
 /// What a publisher counts of what it found.

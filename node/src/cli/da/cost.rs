@@ -43,6 +43,8 @@ struct Report {
 
 #[derive(Debug, Serialize)]
 struct Recorded {
+    /// From when on.
+    since: String,
     #[serde(flatten)]
     bill: Bill,
     /// How much of what is billed is payload, from 0 to 1.
@@ -74,7 +76,9 @@ impl Cost {
             None => wire::existing_genesis(&config).await.map(|_| None)?,
         };
         let bill = match &record {
-            Some(record) => Some(bill::of_the_last_day(record).await.map_err(|e| Failure::failed("reading what is recorded", e))?),
+            Some(record) => {
+                Some(bill::of_the_last_day(record).await.map_err(|e| Failure::failed("reading what is recorded", e))?)
+            }
             None => None,
         };
         let partitions = match &record {
@@ -105,6 +109,7 @@ impl Cost {
 fn report(config: &Config, partitions: u32, bill: Option<Bill>, (of, streams): (&'static str, Vec<(Stream, u32)>)) -> Report {
     let price = config.da.price_wei_per_symbol;
     let recorded = bill.map(|bill| Recorded {
+        since: bill.since.to_string(),
         fill: fill(bill.payload_bytes, bill.symbols_billed),
         wei: wei(bill.symbols_billed, price),
         possible_wei: wei(bill.symbols_possibly_billed, price),
@@ -156,11 +161,10 @@ fn ether(wei: &str) -> String {
 fn render(report: &Report, config: &Config) -> String {
     let mut text = format!("a symbol costs {} wei (`da.price_wei_per_symbol`)\n", report.price_wei_per_symbol);
     let percent = |fill: f64| format!("{:.1} %", fill * 100.0);
-    if let Some(Recorded { bill, fill, wei, possible_wei }) = &report.recorded {
+    if let Some(Recorded { since, bill, fill, wei, possible_wei }) = &report.recorded {
         text += &format!(
-            "the last 24 hours, since {}\n  {} blobs of {} batches and {} pages of manifests: {} bytes in {} billed symbols, {} \
+            "the last 24 hours, since {since}\n  {} blobs of {} batches and {} pages of manifests: {} bytes in {} billed symbols, {} \
              full\n  {wei} wei = {} ETH\n",
-            bill.since,
             bill.blobs,
             bill.batches,
             bill.manifest_pages,
@@ -171,7 +175,9 @@ fn render(report: &Report, config: &Config) -> String {
         );
         if bill.attempts_possibly_billed > 0 {
             let (attempts, symbols) = (bill.attempts_possibly_billed, bill.symbols_possibly_billed);
-            text += &format!("  {attempts} attempts without a certificate may be billed too: {symbols} symbols, {possible_wei} wei\n");
+            text += &format!(
+                "  {attempts} attempts without a certificate may be billed too: {symbols} symbols, {possible_wei} wei\n"
+            );
         }
         if bill.unbilled > 0 {
             text += &format!("  {} blobs and pages were published by the local backend, which bills nothing\n", bill.unbilled);

@@ -22,9 +22,8 @@ const LOOK_BACK: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Clone, Debug, Serialize)]
 pub struct Bill {
     /// From when on.
+    #[serde(skip)]
     pub since: Timestamp,
-    /// Until when.
-    pub until: Timestamp,
     /// Blobs that are billed.
     pub blobs: u64,
     /// The batches in them.
@@ -61,7 +60,7 @@ pub async fn of_the_last_day(record: &Record) -> Result<Bill, DaError> {
     let until = record.clock.now();
     let back = i64::try_from(LOOK_BACK.as_micros()).expect("a day has fewer microseconds than 63 bits");
     let since = Timestamp::from_micros(until.micros() - back).unwrap_or(until);
-    let mut bill = Bill::empty(since, until);
+    let mut bill = Bill::empty(since);
     let blobs = record.certificates.blobs().await?;
     let (before, counted): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.certificate.certified_at < since);
     if before.is_empty() {
@@ -84,10 +83,9 @@ async fn since_first_batch(record: &Record, blobs: &[BlobRecord]) -> Result<Dura
 }
 
 impl Bill {
-    fn empty(since: Timestamp, until: Timestamp) -> Self {
+    fn empty(since: Timestamp) -> Self {
         Self {
             since,
-            until,
             blobs: 0,
             batches: 0,
             manifest_pages: 0,

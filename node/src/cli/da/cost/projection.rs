@@ -48,7 +48,10 @@ impl Stream {
         // A full batch is closed by the event that finds no room in it.
         let interval = if events < full { open + between } else { events * between };
         let body = events * f64::from(event_bytes);
-        Self { batch_bytes: Header::BYTES + whole(body), interval: Duration::from_secs_f64(interval).max(Duration::from_micros(1)) }
+        Self {
+            batch_bytes: Header::BYTES + whole(body),
+            interval: Duration::from_secs_f64(interval).max(Duration::from_micros(1)),
+        }
     }
 }
 
@@ -95,11 +98,7 @@ fn of_one(stream: &Stream, limits: &Limits) -> Day {
 
 impl Day {
     fn times(self, times: u64) -> Self {
-        Self {
-            blobs: self.blobs * times,
-            payload_bytes: self.payload_bytes * times,
-            symbols_billed: self.symbols_billed * times,
-        }
+        Self { blobs: self.blobs * times, payload_bytes: self.payload_bytes * times, symbols_billed: self.symbols_billed * times }
     }
 
     /// What took `took`, for as long as `whole`.
