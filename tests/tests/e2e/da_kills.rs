@@ -19,6 +19,9 @@ const PUT_TIMEOUT_MS: &str = "4000";
 /// Blobs of a few batches, so that there are several of each partition.
 const BLOB_BYTES_MAX: &str = "16000";
 
+/// The symbols that the smallest blob is billed for.
+const LEAST_SYMBOLS: u64 = 4096;
+
 /// Where a publisher dies.
 #[derive(Clone, Copy, Debug)]
 enum Death {
@@ -105,6 +108,7 @@ async fn dies_and_is_replaced(sealed: &Sealed, proxy: &str, case: Case, number: 
     ensure(counted == expected, || format!("it counts {counted:?}, not {expected:?}"))?;
     let said = blobs::outbox(&place.store())?;
     ensure(said.get("unknown").copied().unwrap_or(0) == case.unknown, || format!("the outbox says {said:?}"))?;
+    bills(&place, blobs, case.unknown).await?;
     let puts = between.puts();
     ensure(puts == blobs + case.extra, || {
         format!("{puts} payloads reached the proxy for {blobs} blobs, {} more expected", case.extra)
@@ -127,6 +131,19 @@ impl Counted {
             again: publisher.metric("tributary_da_puts_again_total").await?,
         })
     }
+}
+
+/// What `da cost` says: each blob is of the smallest size that is billed, and each attempt of which nobody knows may be billed too.
+async fn bills(place: &Publishers, blobs: u64, unknown: u64) -> Outcome {
+    let report = place.run(&["da", "cost", "--json"]).await?.expect_code(0)?.json()?;
+    let (recorded, price) = (&report["recorded"], report["price_wei_per_symbol"].as_u64().unwrap_or(0));
+    let numbers = ["blobs", "symbols_billed", "attempts_possibly_billed", "symbols_possibly_billed", "unbilled"];
+    let found = numbers.map(|name| recorded[name].as_u64().unwrap_or(u64::MAX));
+    ensure(found == [blobs, blobs * LEAST_SYMBOLS, unknown, unknown * LEAST_SYMBOLS, 0], || {
+        format!("of {blobs} blobs: {report}")
+    })?;
+    let wei = (blobs * LEAST_SYMBOLS * price).to_string();
+    ensure(price > 0 && recorded["wei"] == wei.as_str(), || format!("{wei} wei is wrong: {report}"))
 }
 
 /// How many blobs are recorded, once all is found to be as it must be.

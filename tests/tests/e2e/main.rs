@@ -3,6 +3,7 @@
 mod agreement;
 mod da_kills;
 mod da_proxy;
+mod da_service;
 mod faults;
 mod flywheel_and_edge;
 mod graphql;

@@ -45,6 +45,8 @@ struct Report {
 struct Recorded {
     /// From when on.
     since: String,
+    /// In so many seconds all of it was published: fewer than 86,400 if the deployment is younger.
+    seconds: u64,
     #[serde(flatten)]
     bill: Bill,
     /// How much of what is billed is payload, from 0 to 1.
@@ -110,6 +112,7 @@ fn report(config: &Config, partitions: u32, bill: Option<Bill>, (of, streams): (
     let price = config.da.price_wei_per_symbol;
     let recorded = bill.map(|bill| Recorded {
         since: bill.since.to_string(),
+        seconds: bill.span.as_secs(),
         fill: fill(bill.payload_bytes, bill.symbols_billed),
         wei: wei(bill.symbols_billed, price),
         possible_wei: wei(bill.symbols_possibly_billed, price),
@@ -161,7 +164,7 @@ fn ether(wei: &str) -> String {
 fn render(report: &Report, config: &Config) -> String {
     let mut text = format!("a symbol costs {} wei (`da.price_wei_per_symbol`)\n", report.price_wei_per_symbol);
     let percent = |fill: f64| format!("{:.1} %", fill * 100.0);
-    if let Some(Recorded { since, bill, fill, wei, possible_wei }) = &report.recorded {
+    if let Some(Recorded { since, bill, fill, wei, possible_wei, .. }) = &report.recorded {
         text += &format!(
             "the last 24 hours, since {since}\n  {} blobs of {} batches and {} pages of manifests: {} bytes in {} billed symbols, {} \
              full\n  {wei} wei = {} ETH\n",
@@ -185,7 +188,8 @@ fn render(report: &Report, config: &Config) -> String {
     }
     match &report.day {
         Some(Projected { of, partitions, day, fill, wei }) => {
-            let of = if *of == "rate" { "at this rate" } else { "as the last 24 hours were" };
+            let seconds = report.recorded.as_ref().map_or(0, |recorded| recorded.seconds);
+            let of = if *of == "rate" { "at this rate".to_owned() } else { format!("like the last {seconds} s") };
             text += &format!(
                 "a day {of}, on EigenDA from {partitions} partitions, blobs of at most {} bytes after {} ms\n  {} blobs, {} bytes in \
                  {} billed symbols, {} full\n  {wei} wei = {} ETH\n",
@@ -240,6 +244,25 @@ mod tests {
         assert_eq!(patient.wei, wei(patient.day.symbols_billed, 447_000_000));
         let text = render(&report(&config, 4, None, cost.streams(4, &config, None)), &config);
         assert!(text.contains(&patient.wei) && text.contains("at this rate"), "{text}");
+    }
+
+    #[test]
+    fn the_documents_show_what_the_command_says() {
+        let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/eigenda.md")).unwrap();
+        let table = docs.lines().skip_while(|line| !line.starts_with("| partitions | `da.blob_age_ms` |")).skip(2);
+        let rows: Vec<&str> = table.take_while(|line| line.starts_with('|')).collect();
+        assert_eq!(rows.len(), 7);
+        for row in rows {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            let mut config = Config::default();
+            config.da.blob_age_ms = cells[1].parse().unwrap();
+            let partitions = cells[0].parse().unwrap();
+            let cost = Cost { data: arguments(), rate: Some(250.0), bytes: Some(183), json: true };
+            let Projected { day, fill, wei, .. } =
+                report(&config, partitions, None, cost.streams(partitions, &config, None)).day.unwrap();
+            let shown = format!("{} | {:.1} % | {:.6}", day.blobs, fill * 100.0, ether(&wei));
+            assert_eq!(cells[2..].join(" | "), shown, "{row}");
+        }
     }
 
     fn arguments() -> crate::cli::DataArguments {

@@ -43,9 +43,9 @@ pub struct Bill {
     /// What each partition published, whoever did.
     #[serde(skip)]
     published: BTreeMap<Partition, Published>,
-    /// In which time.
+    /// In which time: shorter than a day if the deployment is younger.
     #[serde(skip)]
-    span: Duration,
+    pub span: Duration,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
