@@ -97,24 +97,41 @@ fn rows(
     })
 }
 
-/// All tables as multisets: table → row → how often.
-pub async fn dump(server: &Server) -> Outcome<BTreeMap<&'static str, BTreeMap<String, u64>>> {
-    let mut tables = BTreeMap::new();
-    for (table, excepted) in TABLES {
+/// Tables as multisets: table → row → how often.
+type Multisets = BTreeMap<&'static str, BTreeMap<String, u64>>;
+
+/// All tables, without the columns that a rebuild may change.
+pub async fn dump(server: &Server) -> Outcome<Multisets> {
+    multisets(server, TABLES).await
+}
+
+async fn multisets(server: &Server, tables: &[(&'static str, &[&str])]) -> Outcome<Multisets> {
+    let mut all = BTreeMap::new();
+    for (table, excepted) in tables {
         let mut rows: BTreeMap<String, u64> = BTreeMap::new();
         for mut row in server.sql(&format!("SELECT * FROM {table}")).await? {
             excepted.iter().for_each(|column| drop(row.remove(*column)));
             *rows.entry(Value::Object(row).to_string()).or_default() += 1;
         }
-        tables.insert(*table, rows);
+        all.insert(*table, rows);
     }
-    Ok(tables)
+    Ok(all)
 }
 
 /// Fails with the first rows that differ unless both servers hold the same multisets.
 pub async fn same_tables(one: &Server, other: &Server) -> Outcome {
-    let (a, b) = (dump(one).await?, dump(other).await?);
-    for (table, rows) in &a {
+    same_multisets(&dump(one).await?, &dump(other).await?)
+}
+
+/// The same of every column, and of the blobs with their certificates too: what a rebuild from them gives.
+pub async fn same_tables_and_blobs(one: &Server, other: &Server) -> Outcome {
+    let names = TABLES.iter().map(|(table, _)| *table).chain(["blobs"]);
+    let whole: Vec<(&str, &[&str])> = names.map(|table| (table, [].as_slice())).collect();
+    same_multisets(&multisets(one, &whole).await?, &multisets(other, &whole).await?)
+}
+
+fn same_multisets(a: &Multisets, b: &Multisets) -> Outcome {
+    for (table, rows) in a {
         let others = b.get(table).ok_or_else(|| format!("no table {table}"))?;
         let only = |x: &BTreeMap<String, u64>, y: &BTreeMap<String, u64>| {
             x.iter()
