@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
-use tokio::sync::{Mutex, OnceCell, Semaphore, watch};
+use tokio::sync::{Mutex, OnceCell, Semaphore, SemaphorePermit, watch};
 use tokio_util::sync::CancellationToken;
 use tributary_journal::batch::SealedBatch;
 use tributary_journal::header::Header;
@@ -67,6 +67,20 @@ pub(crate) struct Lane {
     state: watch::Sender<LaneState>,
     /// One step at a time: two of one process would only disperse twice.
     turn: Mutex<()>,
+    /// Whether a blob is being published.
+    publishing: watch::Sender<bool>,
+}
+
+/// The right to publish a blob, of which there are so many for all lanes.
+struct Permit<'a> {
+    _permit: SemaphorePermit<'a>,
+    publishing: &'a watch::Sender<bool>,
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.publishing.send_replace(false);
+    }
 }
 
 /// What a step found to do.
@@ -85,17 +99,26 @@ pub(crate) enum Step {
 impl Lane {
     pub(crate) fn new(partition: Partition, shared: Arc<Shared>) -> Self {
         let state = LaneState { partition, last_error: None, stopped: false };
-        Self { partition, shared, state: watch::Sender::new(state), turn: Mutex::new(()) }
+        let (state, publishing) = (watch::Sender::new(state), watch::Sender::new(false));
+        Self { partition, shared, state, turn: Mutex::new(()), publishing }
     }
 
     pub(crate) fn state(&self) -> LaneState {
         self.state.borrow().clone()
     }
 
-    /// Publishes until shutdown, or until an error that no retry cures.
+    /// Publishes until shutdown, or until an error that no retry cures. A blob that is being published at shutdown is brought to its
+    /// end: to cut it off is safe like a crash, but may be to pay for it in vain.
     pub(crate) async fn run(&self, shutdown: CancellationToken) {
-        // Giving up a step half way is a crash to what is stored, and safe like one.
-        let _ = shutdown.run_until_cancelled(self.publish_for_ever()).await;
+        let told = async {
+            shutdown.cancelled().await;
+            let mut publishing = self.publishing.subscribe();
+            publishing.wait_for(|publishing| !publishing).await.is_ok()
+        };
+        tokio::select! {
+            () = self.publish_until(&shutdown) => {}
+            _ = told => {}
+        }
     }
 
     /// Publishes everything that is sealed now, however young.
@@ -109,10 +132,10 @@ impl Lane {
         Ok(())
     }
 
-    async fn publish_for_ever(&self) {
+    async fn publish_until(&self, shutdown: &CancellationToken) {
         let mut flush = false;
         let (mut failures, mut looks) = (0, 0);
-        loop {
+        while !shutdown.is_cancelled() {
             let waited = match self.step(flush).await {
                 Ok(step) => {
                     failures = 0;
@@ -317,8 +340,11 @@ impl Lane {
         Ok(batches)
     }
 
-    async fn permit(&self) -> tokio::sync::SemaphorePermit<'_> {
-        self.shared.in_flight.acquire().await.expect("the semaphore lives as long as the lanes and is never closed")
+    async fn permit(&self) -> Permit<'_> {
+        let permit = self.shared.in_flight.acquire().await;
+        let permit = permit.expect("the semaphore lives as long as the lanes and is never closed");
+        self.publishing.send_replace(true);
+        Permit { _permit: permit, publishing: &self.publishing }
     }
 
     pub(crate) fn note(&self, last_error: Option<String>, stopped: bool) {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod paid;
+mod shutdown;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

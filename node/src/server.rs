@@ -18,6 +18,7 @@ use tributary_ingest::Door;
 use crate::exit::{Failure, Outcome, code};
 use crate::metrics;
 use crate::status::Sources;
+use crate::status::publishing::Publishing;
 use crate::status::sealing::Sealing;
 use crate::wire::Record;
 
@@ -130,6 +131,11 @@ fn answered(report: Result<impl serde::Serialize, Failure>) -> Response {
 /// `GET /v1/status` of a sealing service.
 pub async fn sealing_status(State(sealing): State<Sealing>) -> Response {
     answered(sealing.report().await)
+}
+
+/// `GET /v1/status` of a publishing service.
+pub async fn publishing_status(State(publishing): State<Publishing>) -> Response {
+    answered(publishing.report().await)
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -16,19 +16,30 @@ const DRAIN: Duration = Duration::from_secs(5);
 const END_MAX: Duration = Duration::from_secs(6);
 
 /// Serves beside the stages until told to end.
-pub async fn serve(mut stages: Stages, listener: TcpListener, router: Router, shutdown: &CancellationToken) -> Outcome {
+pub async fn serve(stages: Stages, listener: TcpListener, router: Router, shutdown: &CancellationToken) -> Outcome {
+    serve_and_end_within(END_MAX, stages, listener, router, shutdown).await
+}
+
+/// The same for stages that may take another time to end.
+pub async fn serve_and_end_within(
+    end_max: Duration,
+    mut stages: Stages,
+    listener: TcpListener,
+    router: Router,
+    shutdown: &CancellationToken,
+) -> Outcome {
     stages.add("the HTTP server", server::serve(listener, router, shutdown.clone(), DRAIN));
-    until_told(stages, shutdown).await
+    until_told(stages, shutdown, end_max).await
 }
 
 /// Waits for SIGTERM or SIGINT, or for a stage that ends by itself, which is a failure that names it; then ends all stages.
-async fn until_told(mut stages: Stages, shutdown: &CancellationToken) -> Outcome {
+async fn until_told(mut stages: Stages, shutdown: &CancellationToken, end_max: Duration) -> Outcome {
     let fault = tokio::select! {
         signalled = wait_for_signal() => signalled.err(),
         fault = stages.fault() => Some(fault),
     };
     shutdown.cancel();
-    let ended = stages.end(END_MAX).await;
+    let ended = stages.end(end_max).await;
     fault.map_or(ended, Err)
 }
 

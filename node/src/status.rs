@@ -3,6 +3,7 @@
 pub mod failing;
 #[cfg(test)]
 mod fake;
+pub mod publishing;
 pub mod sealing;
 
 use std::fmt;

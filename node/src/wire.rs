@@ -24,6 +24,7 @@ use tributary_query::Engine;
 use tributary_schemas::ids::{Clock, PartitionCount, SystemClock};
 
 mod availability;
+mod publishing;
 mod services;
 mod settlement;
 
@@ -34,6 +35,7 @@ use crate::lock::{DirectoryLock, JobLock, LockError};
 use crate::stages::Stages;
 use crate::status::Sources;
 use availability::DataAvailability;
+pub use publishing::Publish;
 pub use services::{
     Ingest, Seal, event_log, existing_genesis, found_genesis, genesis_or_new, journal_to_read, journal_to_write,
     partitions_of_new, required_settings,

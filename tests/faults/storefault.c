@@ -9,12 +9,17 @@
  *   fsync           EIO, or a wait; of a folder: whether the names in it last is not known
  *   open            for reading: EIO, or a wait
  *
- * Each fault is a line in TRIBUTARY_FAULT_LOG. Chance comes from TRIBUTARY_FAULT_SEED and the number of the call. */
+ * Each fault is a line in TRIBUTARY_FAULT_LOG. Chance comes from TRIBUTARY_FAULT_SEED and the number of the call.
+ *
+ * Apart from that a process can be killed at a write: by SIGKILL just before or just after (TRIBUTARY_KILL_WHEN) the name is given
+ * that is the TRIBUTARY_KILL_NUMBER-th, from 1, to match the shell pattern TRIBUTARY_KILL_AT. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -30,12 +35,14 @@
 
 enum fault { NONE, LOST_ANSWER, FAILURE, SLOWNESS };
 
-static const char *folder, *control, *told;
+static const char *folder, *control, *told, *killed_at, *killed_when;
 static uint64_t seed;
 static pthread_once_t ready = PTHREAD_ONCE_INIT;
 static atomic_ullong calls;
 static atomic_llong control_read_at;
 static atomic_int per_thousand;
+static unsigned long long killed_number;
+static atomic_ullong names_matched;
 
 static int (*real_linkat)(int, const char *, int, const char *, int);
 static int (*real_rename)(const char *, const char *);
@@ -58,6 +65,10 @@ static void begin(void)
     folder = getenv("TRIBUTARY_FAULT_PATH");
     control = getenv("TRIBUTARY_FAULT_CONTROL");
     told = getenv("TRIBUTARY_FAULT_LOG");
+    killed_at = getenv("TRIBUTARY_KILL_AT");
+    killed_when = getenv("TRIBUTARY_KILL_WHEN");
+    number = getenv("TRIBUTARY_KILL_NUMBER");
+    killed_number = number ? strtoull(number, NULL, 10) : 0;
     real_linkat = next_symbol("linkat");
     real_rename = next_symbol("rename");
     real_fsync = next_symbol("fsync");
@@ -147,12 +158,30 @@ static int fail(void)
     return -1;
 }
 
+/* Whether this is the name at which the process is killed. */
+static int is_deadly(const char *name)
+{
+    pthread_once(&ready, begin);
+    if (!killed_at || !killed_when || fnmatch(killed_at, name, 0) != 0)
+        return 0;
+    return atomic_fetch_add(&names_matched, 1) + 1 == killed_number;
+}
+
+static void die_if(int deadly, const char *when)
+{
+    if (deadly && strcmp(killed_when, when) == 0)
+        kill(getpid(), SIGKILL);
+}
+
 int linkat(int from_folder, const char *from, int to_folder, const char *to, int flags)
 {
+    int deadly = is_deadly(to);
+    die_if(deadly, "before");
     enum fault fault = is_ours(to) ? strike("link", to, 1) : NONE;
     if (fault == FAILURE)
         return fail();
     int result = real_linkat(from_folder, from, to_folder, to, flags);
+    die_if(deadly, "after");
     return fault == LOST_ANSWER ? fail() : result;
 }
 

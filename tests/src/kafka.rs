@@ -17,7 +17,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::patience::Patience;
-use crate::{Outcome, ensure, tail, worlds};
+use crate::{Outcome, ensure, required, tail, worlds};
 
 pub use topics::Logged;
 
@@ -45,14 +45,7 @@ pub struct Cluster {
 
 /// Whether Kafka can run here. Where every test is required its absence fails the test; elsewhere it says so loudly.
 pub async fn is_there() -> Outcome<bool> {
-    let output = Command::new(script()).arg("libs").kill_on_drop(true).output().await?;
-    if output.status.success() {
-        return Ok(true);
-    }
-    let how = format!("Kafka cannot run here: {}", String::from_utf8_lossy(&output.stderr));
-    ensure(std::env::var_os("TRIBUTARY_REQUIRE_ALL").is_none(), || format!("TRIBUTARY_REQUIRE_ALL is set, but {how}"))?;
-    eprintln!("SKIPPED: {how}");
-    Ok(false)
+    required::is_there("Kafka", Command::new(script()).arg("libs")).await
 }
 
 fn script() -> PathBuf {

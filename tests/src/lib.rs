@@ -7,17 +7,22 @@
 //! **On failure**: an error that says what was expected and what was seen, with the end of the server's log.
 
 pub mod auditor;
+pub mod blobs;
 pub mod chance;
 pub mod command;
 pub mod compare;
 pub mod crowd;
 pub mod duckdb;
+pub mod eigenda;
+pub mod forwarder;
 pub mod javascript;
 pub mod kafka;
 pub mod load;
 pub mod patience;
 pub mod play;
+pub mod publishers;
 pub mod questions;
+pub mod required;
 pub mod server;
 pub mod services;
 pub mod socket;

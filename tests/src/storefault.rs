@@ -8,6 +8,15 @@ use tokio::process::Command;
 
 use crate::{Outcome, ensure};
 
+/// When a process dies at a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Just before the object is there.
+    Before,
+    /// Just after, before the process knows.
+    After,
+}
+
 /// The faults of one store, which are off at first.
 pub struct StoreFaults {
     library: PathBuf,
@@ -43,6 +52,22 @@ impl StoreFaults {
             ("TRIBUTARY_FAULT_CONTROL", text(&self.control)),
             ("TRIBUTARY_FAULT_LOG", text(&self.log)),
             ("TRIBUTARY_FAULT_SEED", seed.to_string()),
+        ];
+        pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
+    }
+
+    /// The environment of a process that is killed with SIGKILL at the write of the `number`-th object, from 1, whose path matches a
+    /// shell pattern.
+    pub fn deadly(&self, moment: Moment, pattern: &str, number: u64) -> Vec<(String, String)> {
+        let when = match moment {
+            Moment::Before => "before",
+            Moment::After => "after",
+        };
+        let pairs = [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("TRIBUTARY_KILL_AT", pattern.to_owned()),
+            ("TRIBUTARY_KILL_WHEN", when.to_owned()),
+            ("TRIBUTARY_KILL_NUMBER", number.to_string()),
         ];
         pairs.map(|(name, value)| (name.to_owned(), value)).to_vec()
     }

@@ -3,6 +3,7 @@
 mod claim;
 mod completions;
 mod configuration;
+mod da;
 mod dev;
 mod ingest;
 mod journal;
@@ -41,7 +42,11 @@ pub struct Arguments {
 impl Arguments {
     /// How much is logged. A service tells more by itself, for nobody watches it start.
     pub fn verbosity(&self) -> u8 {
-        let is_service = matches!(self.command, Command::Ingest(_) | Command::Seal(_));
+        let is_service = match &self.command {
+            Command::Ingest(_) | Command::Seal(_) => true,
+            Command::Da(command) => command.is_service(),
+            _ => false,
+        };
         self.verbose.saturating_add(u8::from(is_service))
     }
 }
@@ -54,6 +59,8 @@ enum Command {
     Ingest(ingest::Ingest),
     /// Seal what Kafka holds into batches.
     Seal(seal::Seal),
+    /// Publish what is sealed, or say what publishing costs.
+    Da(da::Da),
     /// Create or check the topic of the deployment.
     Topics(topics::Topics),
     /// Accept a gap between log and journal, or list those accepted.
@@ -137,6 +144,7 @@ pub async fn run(arguments: Arguments) -> Outcome {
         Command::Dev(command) => command.run().await,
         Command::Ingest(command) => command.run().await,
         Command::Seal(command) => command.run().await,
+        Command::Da(command) => command.run().await,
         Command::Topics(command) => command.run().await,
         Command::Journal(command) => command.run().await,
         Command::Send(command) => command.run().await,

@@ -1,12 +1,15 @@
 //! `tributary status`: how far the record is, and a wait until what was accepted is that far.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use reqwest::Client;
+use serde::{Deserialize, Serialize};
 
 use crate::exit::{Failure, Outcome};
+use crate::status::publishing::PublishingReport;
 use crate::status::{Stage, StatusReport};
 use crate::{progress, remote};
 
@@ -30,6 +33,35 @@ pub struct Status {
     json: bool,
 }
 
+/// What was asked answers.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Report {
+    /// A server that does it all.
+    Whole(StatusReport),
+    /// A publisher.
+    Publishing(PublishingReport),
+}
+
+impl Report {
+    /// How far each partition is. To a publisher nothing is accepted that is not sealed.
+    fn progress(&self) -> Cow<'_, StatusReport> {
+        match self {
+            Self::Whole(report) => Cow::Borrowed(report),
+            Self::Publishing(report) => Cow::Owned(report.as_status()),
+        }
+    }
+
+    fn can_tell(&self, stage: Stage) -> Outcome {
+        match self {
+            Self::Publishing(_) if stage == Stage::Indexed => {
+                Err(Failure::Usage("a publisher does not know what is indexed: ask the server that indexes".to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Status {
     /// Prints the report, after the wait if one is asked for.
     pub async fn run(self) -> Outcome {
@@ -41,33 +73,37 @@ impl Status {
         if self.json {
             return super::print_json(&report);
         }
-        print!("{}", render(&report));
+        match &report {
+            Report::Whole(report) => print!("{}", render(report)),
+            Report::Publishing(report) => print!("{}", report.render()),
+        }
         Ok(())
     }
 
-    async fn fetch(&self, client: &Client) -> Result<StatusReport, Failure> {
+    async fn fetch(&self, client: &Client) -> Result<Report, Failure> {
         let (answer, _) = remote::persist_to_end(|| client.get(remote::route(&self.url, "/v1/status"))).await?;
         serde_json::from_slice(&answer.success()?).map_err(|e| Failure::failed("the answer is not a status report", e))
     }
 
-    async fn wait_for(&self, client: &Client, first: StatusReport, stage: Stage) -> Result<StatusReport, Failure> {
-        let goal: BTreeMap<u32, u64> = first.partitions.iter().map(|p| (p.partition, p.next_offset)).collect();
+    async fn wait_for(&self, client: &Client, first: Report, stage: Stage) -> Result<Report, Failure> {
+        first.can_tell(stage)?;
+        let goal: BTreeMap<u32, u64> = first.progress().partitions.iter().map(|p| (p.partition, p.next_offset)).collect();
         let started = Instant::now();
         let spinner = progress::spinner("waiting");
         let mut report = first;
         loop {
-            if let Some(reason) = dead_end(&report, &goal, stage) {
+            if let Some(reason) = dead_end(&report.progress(), &goal, stage) {
                 spinner.finish_and_clear();
                 return Err(Failure::Failed(reason));
             }
-            let missing = missing(&report, &goal, stage);
+            let missing = missing(&report.progress(), &goal, stage);
             if missing == 0 {
                 spinner.finish_and_clear();
                 return Ok(report);
             }
             if started.elapsed() >= self.timeout {
                 spinner.finish_and_clear();
-                return Err(Failure::Failed(timed_out(&report, stage, missing, self.timeout)));
+                return Err(Failure::Failed(timed_out(&report.progress(), stage, missing, self.timeout)));
             }
             spinner.set_message(format!("{missing} offsets to go"));
             tokio::time::sleep(POLL.min(self.timeout)).await;

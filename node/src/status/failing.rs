@@ -1,4 +1,4 @@
-//! What a sealer fails at, and for how long. Whatever it fails at it tries again, so that a moment is nothing; what lasts makes it not
+//! What a sealer or publisher fails at, and for how long. Whatever it fails at it tries again, so that a moment is nothing; what lasts makes it not
 //! ready.
 
 use std::collections::BTreeMap;
@@ -14,18 +14,18 @@ use tributary_eventlog::{EventLog, Jitter, LogError};
 use tributary_journal::sealer::Sealer;
 use tributary_schemas::ids::Partition;
 
-/// What fails for so long without a break makes a sealer not ready. docs/kafka.md says it too.
+/// What fails for so long without a break makes a sealer or publisher not ready. docs/kafka.md and docs/eigenda.md say it too.
 pub const UNREADY_AFTER: Duration = Duration::from_secs(30);
 /// How often it is looked at: half of this to the whole.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What can fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(super) enum Part {
     Brokers,
     Group,
     Store,
-    Sealing(Partition),
+    Partition(Partition),
 }
 
 impl fmt::Display for Part {
@@ -34,7 +34,7 @@ impl fmt::Display for Part {
             Self::Brokers => f.write_str("the brokers"),
             Self::Group => f.write_str("the group"),
             Self::Store => f.write_str("the store"),
-            Self::Sealing(partition) => write!(f, "partition {partition}"),
+            Self::Partition(partition) => write!(f, "partition {partition}"),
         }
     }
 }
@@ -66,7 +66,7 @@ impl Failing {
     }
 
     /// What is not among these does not fail any more.
-    fn note(&self, now: Instant, failing: Vec<(Part, String)>) {
+    pub(super) fn note(&self, now: Instant, failing: Vec<(Part, String)>) {
         let mut known = self.0.lock();
         let since = |part| known.get(&part).map_or(now, |failed: &Since| failed.since);
         let next = failing.into_iter().map(|(part, error)| (part, Since { since: since(part), error })).collect();
@@ -88,7 +88,7 @@ async fn look(log: &dyn EventLog, sealer: &Sealer, refused: Option<Fault>) -> Ve
     }
     failing.extend(refused.map(|fault| (Part::Group, fault.with_code())));
     for state in sealer.state().into_iter().filter(|state| !state.stopped) {
-        failing.extend(state.error.map(|error| (Part::Sealing(state.partition), error)));
+        failing.extend(state.error.map(|error| (Part::Partition(state.partition), error)));
     }
     failing
 }
@@ -110,7 +110,7 @@ mod tests {
         failing.note(at(20), brokers("second"));
         assert!(failing.lasting(at(29)).is_empty());
         assert_eq!(failing.lasting(at(30)), ["fails for more than 30s, the brokers: second"]);
-        failing.note(at(40), vec![(Part::Sealing(Partition::new(2).unwrap()), "another".to_owned())]);
+        failing.note(at(40), vec![(Part::Partition(Partition::new(2).unwrap()), "another".to_owned())]);
         assert!(failing.lasting(at(41)).is_empty(), "ready again");
         failing.note(at(50), brokers("third"));
         assert!(failing.lasting(at(79)).is_empty(), "it begins anew");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use tributary_eventlog::kafka::Member;
@@ -195,16 +196,7 @@ impl Seal {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let jitter = Jitter::default();
         let store = store_to_write(&store_directory(config)?)?;
-        let journal = loop {
-            match Journal::open(Arc::clone(&store), Some(genesis.partitions), Arc::clone(&clock)).await {
-                Ok(journal) => break journal,
-                Err(error @ JournalError::Retry { .. }) => {
-                    tracing::warn!(code = error.code(), %error, "the journal is not opened yet");
-                    pause(&jitter).await;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let journal = journal_at_last(&store, genesis.partitions, &clock, &jitter).await?;
         let log = connect(config, genesis.partitions)?;
         let sealer = sealer(config, Arc::clone(&journal), Arc::clone(&log) as Arc<dyn EventLog>, clock)?;
         let group = match config.kafka.group.as_str() {
@@ -251,6 +243,24 @@ impl Seal {
     /// Ends what reads the log.
     pub async fn close(&self) {
         self.log.close().await;
+    }
+}
+
+/// Opens the journal of a deployment that is there. A store that does not answer is waited for.
+pub(super) async fn journal_at_last(
+    store: &Arc<dyn ObjectStore>,
+    partitions: PartitionCount,
+    clock: &Arc<dyn Clock>,
+    jitter: &Jitter,
+) -> Result<Arc<Journal>, Failure> {
+    loop {
+        match Journal::open(Arc::clone(store), Some(partitions), Arc::clone(clock)).await {
+            Err(error @ JournalError::Retry { .. }) => {
+                tracing::warn!(code = error.code(), %error, "the journal is not opened yet");
+                pause(jitter).await;
+            }
+            opened => return Ok(opened?),
+        }
     }
 }
 

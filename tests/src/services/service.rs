@@ -1,6 +1,7 @@
 //! One service as a process: started, killed, paused, asked to stop.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,7 +35,8 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn new(role: &str, config: &Path, data: &Path, env: Vec<(String, String)>) -> Outcome<Self> {
+    /// A service of this role, not started. Its log lies beside `data`.
+    pub fn new(role: &str, config: &Path, data: &Path, env: Vec<(String, String)>) -> Outcome<Self> {
         let port = port::free()?;
         let arguments = [role, "--config", &config.display().to_string(), "--port", &port.to_string()].map(str::to_owned);
         let (log, client) = (data.with_extension("log"), Client::builder().no_proxy().build()?);
@@ -46,6 +48,16 @@ impl Service {
         self.spawn()?;
         let listens = self.listens(Patience::of(LISTENS_WITHIN)).await?;
         ensure(listens, || self.describe("it ended before it listened"))
+    }
+
+    /// Starts it and waits until a SIGKILL ends it.
+    pub async fn start_to_die(&mut self, within: Duration) -> Outcome {
+        self.spawn()?;
+        let mut child = self.child.take().ok_or("it was just started")?;
+        let ended = tokio::time::timeout(within, child.wait()).await;
+        let status = ended.map_err(|_| self.describe(&format!("it was not killed within {within:?}")))??;
+        let killed = status.signal() == Some(Signal::KILL.as_raw());
+        ensure(killed, || self.describe(&format!("it was to be killed, and ended with {status}")))
     }
 
     /// Starts it while the world around it fails: one that ends before it listens is started again.

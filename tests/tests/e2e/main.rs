@@ -1,6 +1,10 @@
 //! End to end: the real binary, real input, real faults. `TRIBUTARY_E2E=long` repeats more.
 
 mod agreement;
+mod da_kills;
+mod da_manifests;
+mod da_proxy;
+mod da_service;
 mod faults;
 mod flywheel_and_edge;
 mod graphql;
