@@ -60,6 +60,15 @@ pub fn outbox(store: &Path) -> Outcome<BTreeMap<String, u64>> {
     Ok(said)
 }
 
+/// How many pages of manifests are recorded.
+pub fn manifest_pages(store: &Path) -> Outcome<u64> {
+    let mut pages = 0;
+    for epoch in sorted(&store.join("da/manifests"))? {
+        pages += sorted(&epoch)?.len() as u64;
+    }
+    Ok(pages)
+}
+
 /// Fails unless every sealed batch of the store is under exactly one recorded certificate.
 pub fn tile(store: &Path) -> Outcome<Vec<Blob>> {
     let blobs = recorded(store)?;

@@ -1,6 +1,7 @@
 //! What the tables hold against what must be in them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use serde_json::Value;
 
@@ -97,41 +98,24 @@ fn rows(
     })
 }
 
-/// Tables as multisets: table → row → how often.
-type Multisets = BTreeMap<&'static str, BTreeMap<String, u64>>;
-
-/// All tables, without the columns that a rebuild may change.
-pub async fn dump(server: &Server) -> Outcome<Multisets> {
-    multisets(server, TABLES).await
-}
-
-async fn multisets(server: &Server, tables: &[(&'static str, &[&str])]) -> Outcome<Multisets> {
-    let mut all = BTreeMap::new();
-    for (table, excepted) in tables {
+/// All tables as multisets: table → row → how often.
+pub async fn dump(server: &Server) -> Outcome<BTreeMap<&'static str, BTreeMap<String, u64>>> {
+    let mut tables = BTreeMap::new();
+    for (table, excepted) in TABLES {
         let mut rows: BTreeMap<String, u64> = BTreeMap::new();
         for mut row in server.sql(&format!("SELECT * FROM {table}")).await? {
             excepted.iter().for_each(|column| drop(row.remove(*column)));
             *rows.entry(Value::Object(row).to_string()).or_default() += 1;
         }
-        all.insert(*table, rows);
+        tables.insert(*table, rows);
     }
-    Ok(all)
+    Ok(tables)
 }
 
 /// Fails with the first rows that differ unless both servers hold the same multisets.
 pub async fn same_tables(one: &Server, other: &Server) -> Outcome {
-    same_multisets(&dump(one).await?, &dump(other).await?)
-}
-
-/// The same of every column, and of the blobs with their certificates too: what a rebuild from them gives.
-pub async fn same_tables_and_blobs(one: &Server, other: &Server) -> Outcome {
-    let names = TABLES.iter().map(|(table, _)| *table).chain(["blobs"]);
-    let whole: Vec<(&str, &[&str])> = names.map(|table| (table, [].as_slice())).collect();
-    same_multisets(&multisets(one, &whole).await?, &multisets(other, &whole).await?)
-}
-
-fn same_multisets(a: &Multisets, b: &Multisets) -> Outcome {
-    for (table, rows) in a {
+    let (a, b) = (dump(one).await?, dump(other).await?);
+    for (table, rows) in &a {
         let others = b.get(table).ok_or_else(|| format!("no table {table}"))?;
         let only = |x: &BTreeMap<String, u64>, y: &BTreeMap<String, u64>| {
             x.iter()
@@ -145,4 +129,27 @@ fn same_multisets(a: &Multisets, b: &Multisets) -> Outcome {
         })?;
     }
     Ok(())
+}
+
+/// All rows of a table, of every column, in whatever order: how many there are, and the sum of their hashes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digest {
+    rows: u64,
+    sum: u64,
+}
+
+/// The digest of every table and view, that of the blobs too.
+pub async fn digests(server: &Server) -> Outcome<BTreeMap<&'static str, Digest>> {
+    let mut digests = BTreeMap::new();
+    for table in TABLES.iter().map(|(table, _)| *table).chain(["blobs"]) {
+        let mut digest = Digest::default();
+        for row in server.csv(&format!("SELECT * FROM {table}")).await?.lines() {
+            let mut hasher = DefaultHasher::new();
+            row.hash(&mut hasher);
+            digest.rows += 1;
+            digest.sum = digest.sum.wrapping_add(hasher.finish());
+        }
+        digests.insert(table, digest);
+    }
+    Ok(digests)
 }

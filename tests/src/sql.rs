@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::Outcome;
 use crate::server::Server;
+use crate::{Outcome, ensure};
 
 /// A row: column → value.
 pub type Row = Map<String, Value>;
@@ -11,16 +11,23 @@ pub type Row = Map<String, Value>;
 impl Server {
     /// Runs a query; an answer that is no success is an error with its body.
     pub async fn sql(&self, query: &str) -> Outcome<Vec<Row>> {
-        let request =
-            self.client().post(self.route("/v1/sql")).header("accept", "application/json").json(&json!({ "query": query }));
+        let body = self.answer(query, "application/json").await?;
+        serde_json::from_str(&body)
+            .map_err(|e| format!("the answer to `{query}` is not an array of objects ({e}): {body:.1000}").into())
+    }
+
+    /// The same as CSV, which takes less time to read.
+    pub async fn csv(&self, query: &str) -> Outcome<String> {
+        self.answer(query, "text/csv").await
+    }
+
+    async fn answer(&self, query: &str, media_type: &str) -> Outcome<String> {
+        let request = self.client().post(self.route("/v1/sql")).header("accept", media_type).json(&json!({ "query": query }));
         let answer = request.send().await?;
         let status = answer.status();
         let body = answer.text().await?;
-        if !status.is_success() {
-            return Err(self.describe(&format!("{status} for `{query}`: {body:.1000}")).into());
-        }
-        serde_json::from_str(&body)
-            .map_err(|e| format!("the answer to `{query}` is not an array of objects ({e}): {body:.1000}").into())
+        ensure(status.is_success(), || self.describe(&format!("{status} for `{query}`: {body:.1000}")))?;
+        Ok(body)
     }
 
     /// The data of a GraphQL request; an answer with errors is an error.

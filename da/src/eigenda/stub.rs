@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 #[path = "../../eigenda-client/tests/forge/mod.rs"]
-mod forge;
+pub mod forge;
 
 use std::collections::{HashMap, VecDeque};
 use std::iter::once;

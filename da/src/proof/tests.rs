@@ -1,9 +1,6 @@
 //! What a proof proves, and that nothing else passes for one.
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../eigenda-client/tests/forge/mod.rs"]
-mod forge;
-
 use std::sync::LazyLock;
 
 use eigenda_client::{Blob, Commitment, Domain, EncodedPayload};
@@ -15,6 +12,7 @@ use tributary_schemas::ids::{Offset, Partition, Seq, Timestamp};
 use super::*;
 use crate::blob;
 use crate::committer::Committer;
+use crate::eigenda::stub::forge;
 use crate::local::LocalCertificate;
 
 const PARTITION: u32 = 3;

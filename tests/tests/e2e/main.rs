@@ -2,6 +2,7 @@
 
 mod agreement;
 mod da_kills;
+mod da_manifests;
 mod da_proxy;
 mod da_service;
 mod faults;
