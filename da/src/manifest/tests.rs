@@ -9,9 +9,12 @@ use tributary_schemas::units::Hash;
 
 use super::*;
 use crate::client::{DaClient, Wanted};
+use crate::eigenda::stub::Stub;
+use crate::eigenda::{EigenDa, EigenDaSettings};
 use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::{Fault, Faulty, World, quick};
 use crate::local::LocalDa;
+use crate::metrics::BackendMetrics;
 use crate::record::BlobRecord;
 use crate::restore::{Nearby, Restored};
 
@@ -374,6 +377,38 @@ async fn what_an_earlier_attempt_brought_is_not_fetched_again_and_not_trusted() 
     let (store, committer) = (Arc::clone(&target.store), Arc::clone(&scene.world.committer));
     let near = Nearby::new(store, committer, busy as Arc<dyn DaClient>);
     assert!(near.retrieve(&absent).await.is_ok());
+}
+
+#[tokio::test]
+async fn pages_on_eigenda_come_back_through_the_proxy_by_their_certificates_alone() {
+    let scene = Scene::new(&[2, 3]).await;
+    let (stub, clock) = (Stub::start().await, scene.world.clock.clone());
+    let committer = Arc::clone(&scene.world.committer);
+    let eigenda = EigenDa::new(EigenDaSettings::new(stub.url()), committer, clock, BackendMetrics::default()).unwrap();
+    let eigenda: Arc<dyn DaClient> = Arc::new(eigenda);
+    let settings = ManifestSettings { page_bytes_max: SMALL, ..ManifestSettings::default() };
+    let manifests = scene.manifests_with(Arc::clone(&scene.world.store), Arc::clone(&eigenda), settings);
+    let last = scene.publish_all(&manifests).await.unwrap();
+    // What is archived is not read: neither store nor archive is behind this client.
+    let (pages, target) = scene.read_back(Arc::clone(&eigenda), &last).await.unwrap();
+    assert!(pages.len() > 4, "{}", pages.len());
+    let (theirs, ours) = (manifest_objects(&scene.world).await, manifest_objects(&target).await);
+    assert_eq!(ours.len(), pages.len());
+    for ((name, theirs), (at, ours)) in theirs.into_iter().zip(ours) {
+        let (epoch, page) = names::parse_manifest(&name).unwrap();
+        let [theirs, ours] = [theirs, ours].map(|bytes| ManifestRecord::decode(epoch, page, &bytes).unwrap());
+        // When it was sent stands for when it was certified, which no page says.
+        assert!(ours.certificate.certified_at <= theirs.certificate.certified_at);
+        let certified_at = theirs.certificate.certified_at;
+        let as_recorded = Certificate { certified_at, ..ours.certificate.clone() };
+        assert_eq!((at, ManifestRecord { certificate: as_recorded, ..ours }), (name, theirs));
+    }
+    // Of the one that is named alone no time is known but that it is not before `since`.
+    let named = Wanted { certificate: last.certificate.bytes.clone(), expires_at: None };
+    let (since, payload) = (scene.world.journal.genesis().created_at, eigenda.retrieve(&named).await.unwrap());
+    let recovered = Certificate::recovered(&named, &payload, since).unwrap();
+    assert_eq!((recovered.certified_at, recovered.expires_at), (since, Some(crate::eigenda::expiry(since).unwrap())));
+    assert!(recovered.expires_at < last.certificate.expires_at, "not a moment too long");
 }
 
 #[tokio::test]

@@ -70,8 +70,12 @@ impl Dying {
         (left > 0 || (left == 0 && self.answers_lost), left > 0)
     }
 
+    pub fn is_dead(&self) -> bool {
+        self.writes_left.load(Ordering::SeqCst) < 0
+    }
+
     fn alive(&self) -> Result<()> {
-        if self.writes_left.load(Ordering::SeqCst) >= 0 { Ok(()) } else { Err(dead()) }
+        if self.is_dead() { Err(dead()) } else { Ok(()) }
     }
 }
 
