@@ -46,7 +46,8 @@ impl Shared {
     /// Once for each publisher, before its first plan.
     async fn place_genesis(&self) -> Result<(), DaError> {
         let place = || genesis::place(&self.store, self.journal.genesis(), &self.patience);
-        self.genesis.get_or_try_init(place).await.map(|()| ())
+        self.genesis.get_or_try_init(place).await?;
+        Ok(())
     }
 }
 

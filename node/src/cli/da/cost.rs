@@ -236,7 +236,8 @@ mod tests {
         let day = |config: &Config| report(config, 4, None, cost.streams(4, config, None)).day.unwrap();
         let usual = day(&config);
         // A blob of each partition in each two seconds and the one that its first batch takes to fill; all are the smallest that is billed.
-        assert_eq!(usual.day.symbols_billed, usual.day.blobs * 4096);
+        // Both are rounded down to whole ones in each partition.
+        assert!(usual.day.symbols_billed.abs_diff(usual.day.blobs * 4096) < 4 * 4096, "{usual:?}");
         assert!((100_000..180_000).contains(&usual.day.blobs), "{usual:?}");
         config.da.blob_age_ms = 60_000;
         let patient = day(&config);
