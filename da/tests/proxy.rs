@@ -156,12 +156,15 @@ fn troubled(behind: Arc<dyn DaClient>) -> Arc<dyn DaClient> {
     })
 }
 
+/// How a client is put together.
+type Plug = fn(&Parts) -> Arc<dyn DaClient>;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_conformance_suite_alone_and_with_all_that_a_publisher_puts_around_it() -> Outcome {
     let folder = tempfile::tempdir()?;
     let Some(here) = Proxy::start(&folder.path().join("here"), &SMALL).await? else { return Ok(()) };
     let Some(there) = Proxy::start(&folder.path().join("there"), &SMALL).await? else { return Ok(()) };
-    let plugs: [fn(&Parts) -> Arc<dyn DaClient>; 4] = [
+    let plugs: [Plug; 4] = [
         Parts::patient,
         |parts| parts.outbox(parts.patient()),
         |parts| parts.failover(parts.patient()),

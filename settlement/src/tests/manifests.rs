@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStoreExt;
+use tokio::time::Instant;
 use tributary_da::faulty::{Call, DaFault};
-use tributary_da::manifest::{ManifestRecords, ManifestSettings, PageAt};
+use tributary_da::manifest::{Closed, Closing, ManifestRecords, ManifestSettings, PageAt};
 use tributary_da::{DaClient, FaultyDa, eigenda, names};
+use tributary_schemas::cut::Cut;
+use tributary_schemas::units::Hash;
 
 use super::stack::{Stack, epoch};
 use super::world::edge;
-use crate::{Settings, SettleRequest, Settlement};
+use crate::records::EpochRecords;
+use crate::{EpochRecord, Metrics, Settings, SettleRequest, Settlement};
 
 fn hasty() -> Settings {
     Settings { wait_max: Duration::from_millis(50), ..Stack::settings() }
@@ -128,6 +132,47 @@ async fn a_missing_manifest_is_a_difference_only_before_a_later_one_and_one_with
     assert!(stack.store.get(&second).await.is_ok());
     stack.settle().await.unwrap();
     assert_eq!(stack.verify().await.unwrap().manifests, 3);
+
+    let last = EpochRecords::new(stack.store.clone(), Metrics::default()).get(epoch(3)).await.unwrap().unwrap();
+    let closed = Closed { epoch: epoch(4), after: &last.cut, cut: &last.cut, closing: closing_of(&stack, &last) };
+    stack.manifests(ManifestSettings::default()).publish(closed, Instant::now()).await.unwrap();
+    let found = stack.verify().await.unwrap_err().to_string();
+    assert!(found.starts_with(&format!("{}: D3: no record closed the epoch", name(4))), "{found}");
+}
+
+/// What the last page of an epoch must have. Its root is that in its row.
+fn closing_of(stack: &Stack, record: &EpochRecord) -> Closing {
+    let genesis = stack.manifests(ManifestSettings::default()).genesis();
+    Closing { genesis, epoch_record: crate::manifests::text_of(record), root: Hash::ZERO }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_lacks_a_blob_or_has_another_record_is_a_difference_whatever_comes_after_it() {
+    let world = edge(2);
+    for (forge, expected) in [(0, "lacks the blob of"), (1, "another record of the epoch"), (2, "another genesis record")] {
+        let stack = Stack::new(2).await;
+        stack.take(&world.epochs[0]).await;
+        Settlement::of_tables(stack.stages(), hasty()).settle(SettleRequest::default()).await.unwrap();
+        let record = EpochRecords::new(stack.store.clone(), Metrics::default()).get(epoch(1)).await.unwrap().unwrap();
+        let root = tributary_schemas::units::parse_hash(&stack.outcome(epoch(1)).await.root).unwrap();
+        let mut closing = Closing { root, ..closing_of(&stack, &record) };
+        let none = Cut::empty();
+        let after = if forge == 0 { &record.cut } else { &none };
+        match forge {
+            1 => closing.epoch_record = closing.epoch_record.replace("\"rules_version\":1", "\"rules_version\":2"),
+            2 => closing.genesis.push(' '),
+            _ => {}
+        }
+        let closed = Closed { epoch: epoch(1), after, cut: &record.cut, closing };
+        let forged = stack.manifests(ManifestSettings::default()).publish(closed, Instant::now()).await.unwrap();
+        let found = stack.verify().await.unwrap_err().to_string();
+        assert!(found.starts_with("da/manifests/0000000001/00000.json: D3: ") && found.contains(expected), "{found}");
+        // A whole manifest is taken for done; the one after it names its certificate whatever it holds.
+        stack.take(&world.epochs[1]).await;
+        assert_eq!(stack.settle().await.unwrap().epoch.epoch, 2);
+        let found = stack.verify().await.unwrap_err().to_string();
+        assert!(forged.last && found.contains(expected), "{found}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
