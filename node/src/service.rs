@@ -14,6 +14,9 @@ use crate::stages::Stages;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the stages may take to end after a signal. The clients of brokers that hang take two more seconds.
 const END_MAX: Duration = Duration::from_secs(6);
+/// How long those may take that publish: the certificates of what was sent are waited for, but not for so long that an orchestrator
+/// kills, which Kubernetes does after 30 s.
+pub const PUBLISHERS_END_MAX: Duration = Duration::from_secs(25);
 
 /// Serves beside the stages until told to end.
 pub async fn serve(stages: Stages, listener: TcpListener, router: Router, shutdown: &CancellationToken) -> Outcome {

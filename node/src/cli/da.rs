@@ -3,7 +3,6 @@
 mod cost;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -16,9 +15,6 @@ use crate::exit::Outcome;
 use crate::server::{self, Unready};
 use crate::service;
 use crate::wire::Publish as Service;
-
-/// How long the certificates of what was sent are waited for after a signal: less than the 30 s after which Kubernetes kills.
-const END_MAX: Duration = Duration::from_secs(25);
 
 /// Arguments of `da`.
 #[derive(Args)]
@@ -66,5 +62,6 @@ async fn serve(arguments: &super::ServiceArguments) -> Outcome {
     let router = server::service_router(own, unready, registry, address);
 
     let shutdown = CancellationToken::new();
-    service::serve_and_end_within(END_MAX, service.start(&shutdown), listener, router, &shutdown).await
+    let stages = service.start(&shutdown);
+    service::serve_and_end_within(service::PUBLISHERS_END_MAX, stages, listener, router, &shutdown).await
 }

@@ -59,7 +59,7 @@ impl Dev {
             told.cancelled().await;
             graphql.close();
         });
-        service::serve(stages, listener, router, &shutdown).await
+        service::serve_and_end_within(service::PUBLISHERS_END_MAX, stages, listener, router, &shutdown).await
     }
 
     /// The partition count to be born with: the flag if given (an existing deployment must match it), else its own if the
