@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::patience::Patience;
+use crate::services::port;
 use crate::{Outcome, ensure, required, tail, worlds};
 
 /// A proxy that was started answers within this, on a machine that is busy with other tests too.
@@ -39,8 +40,9 @@ impl Proxy {
         }
         let options = options.iter().copied().map(str::to_owned).collect();
         let client = Client::builder().no_proxy().build()?;
-        let mut proxy = Self { folder: folder.to_path_buf(), options, child: None, port: 0, client };
+        let mut proxy = Self { folder: folder.to_path_buf(), options, child: None, port: port::free()?, client };
         std::fs::create_dir_all(folder)?;
+        std::fs::write(folder.join("port"), proxy.port.to_string())?;
         proxy.restart().await?;
         Ok(Some(proxy))
     }
@@ -49,16 +51,14 @@ impl Proxy {
     pub async fn restart(&mut self) -> Outcome {
         let patience = Patience::of(ANSWERS_WITHIN);
         self.spawn()?;
-        loop {
-            if self.answers().await {
-                return Ok(());
-            }
+        while !self.answers().await {
             patience.pause(|| self.describe("it does not answer")).await?;
-            // Somebody had its port for a moment.
-            if self.child.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
+            if self.ended()? {
+                // Somebody had its port for a moment.
                 self.spawn()?;
             }
         }
+        Ok(())
     }
 
     fn spawn(&mut self) -> Outcome {
@@ -69,12 +69,16 @@ impl Proxy {
         Ok(())
     }
 
-    async fn answers(&mut self) -> bool {
-        let port = std::fs::read_to_string(self.folder.join("port")).ok().and_then(|text| text.trim().parse().ok());
-        let Some(port) = port else { return false };
-        self.port = port;
+    async fn answers(&self) -> bool {
         let answer = self.client.get(format!("{}/health", self.url())).timeout(Duration::from_secs(1)).send().await;
         answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    fn ended(&mut self) -> Outcome<bool> {
+        Ok(match &mut self.child {
+            Some(child) => child.try_wait()?.is_some(),
+            None => true,
+        })
     }
 
     /// Kills it with SIGKILL: what is under way breaks off, and all that was published is gone.

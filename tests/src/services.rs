@@ -1,7 +1,7 @@
 //! A deployment over a real Kafka: `tributary ingest` and `tributary seal` as processes of their own, any number of each, over
 //! one store.
 
-mod port;
+pub(crate) mod port;
 mod service;
 mod status;
 

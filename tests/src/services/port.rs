@@ -11,7 +11,7 @@ const FIRST: u32 = 18_000;
 const COUNT: u32 = 14_000;
 
 /// A port that nobody listens on, and that this process gives to nobody else.
-pub(super) fn free() -> Outcome<u16> {
+pub(crate) fn free() -> Outcome<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     // Test binaries that run at the same time begin elsewhere.
     let own = std::process::id().wrapping_mul(101);
