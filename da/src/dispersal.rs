@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
+use tokio::time::Instant;
 
 use crate::archive;
 use crate::client::{Certificate, DaClient};
@@ -12,10 +13,6 @@ use crate::error::DaError;
 use crate::metrics::Metrics;
 use crate::retry::Patience;
 use crate::settings::Settings;
-
-/// How often it is looked whether another publisher is through with a payload. With the default pauses that is longer than any
-/// attempt takes.
-const LOOKS_MAX: u32 = 4096;
 
 /// Publishes payloads.
 ///
@@ -37,17 +34,18 @@ impl Dispersal {
     }
 
     /// Archives the payload, publishes it, and reads it back through the backend. While another publisher is at the same payload, its
-    /// end is waited for: what it got is used.
+    /// end is waited for until the deadline: what it got is used.
     ///
     /// # Errors
     /// Those of [`DaClient::disperse`] and [`DaClient::retrieve`], after the tries that the settings allow.
     /// [`DaError::Corrupt`] if the archive holds something else under the payload's name, or the payload did not come back equal.
-    pub async fn certify(&self, payload: Bytes) -> Result<Certificate, DaError> {
-        let mut looks = 0;
+    /// [`DaError::UnderWay`] if another publisher is at it still.
+    pub async fn certify(&self, payload: Bytes, deadline: Instant) -> Result<Certificate, DaError> {
+        let mut looks: u32 = 0;
         loop {
             match self.attempt(&payload).await {
-                Err(DaError::UnderWay { .. }) if looks < LOOKS_MAX => {
-                    looks += 1;
+                Err(DaError::UnderWay { .. }) if Instant::now() < deadline => {
+                    looks = looks.saturating_add(1);
                     self.patience.pause(looks).await;
                 }
                 answer => return answer,

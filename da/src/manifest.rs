@@ -169,7 +169,7 @@ impl Manifests {
         }
         let mut failures = 0;
         loop {
-            match self.dispersal.certify(payload.clone()).await {
+            match self.dispersal.certify(payload.clone(), deadline).await {
                 Err(error) if passes(&error) && Instant::now() < deadline => {
                     failures += 1;
                     self.patience.pause(failures).await;
@@ -206,7 +206,7 @@ pub fn outstanding(
 /// Whether the payload may be given to the backend again a little later, as publishers of blobs do. One of which nobody knows whether it
 /// is published is left to the next job.
 fn passes(error: &DaError) -> bool {
-    matches!(error, DaError::Retry { .. } | DaError::Down { .. } | DaError::UnderWay { .. } | DaError::Expired { .. })
+    matches!(error, DaError::Retry { .. } | DaError::Down { .. } | DaError::Expired { .. })
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use object_store::ObjectStoreExt;
+use tokio::time::Instant;
 use tributary_journal::DeploymentId;
 use tributary_schemas::ids::Epoch;
 
@@ -28,7 +29,7 @@ fn page(epoch: u64, page: u32) -> Bytes {
 /// Publishes and records a page.
 async fn record(world: &World, epoch: u64, number: u32) -> ManifestRecord {
     let dispersal = Dispersal::new(Arc::clone(&world.store), world.client(), Arc::clone(&world.committer), &quick());
-    let certificate = dispersal.certify(page(epoch, number)).await.unwrap();
+    let certificate = dispersal.certify(page(epoch, number), Instant::now()).await.unwrap();
     let (deployment, epoch) = (world.journal.genesis().deployment, Epoch::new(epoch).unwrap());
     let record = ManifestRecord { deployment, epoch, page: number, last: true, certificate };
     world.overwrite(&names::manifest(epoch, number), record.encode()).await;
@@ -61,7 +62,7 @@ async fn a_page_that_is_about_to_be_recorded_is_no_stray_and_any_other_payload_i
     let world = World::new(1).await;
     let first = record(&world, 1, 0).await;
     let dispersal = Dispersal::new(Arc::clone(&world.store), world.client(), Arc::clone(&world.committer), &quick());
-    let next = dispersal.certify(page(2, 0)).await.unwrap();
+    let next = dispersal.certify(page(2, 0), Instant::now()).await.unwrap();
     let name = names::payload(&next.commitment).to_string();
     for expected in [Vec::new(), vec![page(3, 0)]] {
         assert_eq!(*objects(&world, expected).await, *std::slice::from_ref(&name));

@@ -15,6 +15,7 @@ use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::{Fault, Faulty, World, quick};
 use crate::local::LocalDa;
 use crate::metrics::BackendMetrics;
+use crate::outbox::{Outbox, OutboxSettings, PublisherId};
 use crate::record::BlobRecord;
 use crate::restore::{Nearby, Restored};
 
@@ -299,6 +300,28 @@ async fn nothing_is_published_while_paused_or_over_what_is_not_certified_and_a_b
     assert_eq!(down.dispersals(), 4);
     // What is recorded is given without asking the backend, paused or not.
     assert!(scene.publish(&paused, 1).await.unwrap().last);
+}
+
+#[tokio::test]
+async fn what_another_job_sent_is_waited_for_until_the_deadline_and_taken_over_when_its_time_is_over() {
+    let scene = Scene::new(&[1]).await;
+    let network = FaultyDa::new(scene.world.client(), |_| DaFault::None);
+    let job = |store: Arc<dyn ObjectStore>, id: u8| {
+        let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: Duration::from_secs(60) };
+        let (behind, clock) = (Arc::clone(&network) as Arc<dyn DaClient>, scene.world.clock.clone());
+        let outbox = Outbox::new(behind, Arc::clone(&store), clock, settings, BackendMetrics::default());
+        scene.manifests_with(store, Arc::new(outbox), ManifestSettings::default())
+    };
+    // Archived, noted and sent; the job dies before it notes the answer.
+    let dying = Faulty::new(Arc::clone(&scene.world.store), Fault::DiesBefore(2));
+    assert!(scene.publish(&job(dying, 1), 1).await.is_err());
+    assert_eq!((network.dispersals(), manifest_objects(&scene.world).await.len()), (1, 0));
+    let other = job(Arc::clone(&scene.world.store), 2);
+    let waits = scene.publish(&other, 1).await.unwrap_err();
+    assert!(matches!(waits, DaError::UnderWay { .. }), "{waits}");
+    scene.world.clock.advance(Duration::from_secs(120));
+    assert!(scene.publish(&other, 1).await.unwrap().last);
+    assert_eq!(network.dispersals(), 2);
 }
 
 #[tokio::test]
