@@ -4,7 +4,8 @@
     verify_event.py PROOF.json 0xBLOB_ID        (- reads the proof from standard input)
 
 The proof is the JSON of docs/proofs.md: what GraphQL answers, or `tributary verify --event … --json`. The id of the blob is all
-that is trusted; get it from somebody else than the proof. Exit code 0: proved. 3: it is not; the first broken step is named.
+that is trusted; get it from somebody else than the proof. Exit code 0: proved. 3: it is not; the first broken step is named. 1: the
+file cannot be read. 2: wrong usage.
 
 Python 3.9 or newer, nothing else. Keccak and the pairing are written out here: slow (a second), short, and to be read.
 
@@ -255,7 +256,7 @@ def openings_hold(commitment, symbols, claims):
 
 
 def rlp(data):
-    """Lists and byte strings of RLP; what follows the first item is an error."""
+    """Lists and byte strings of RLP in its shortest form; what follows the first item is an error."""
     item, rest = _rlp_item(data)
     check(not rest, "certificate", "bytes follow it")
     return item
@@ -271,8 +272,10 @@ def _rlp_item(data):
     length = int.from_bytes(data[1 : 1 + of_length], "big") if of_length else first - base
     begin = 1 + of_length
     check(len(data) >= begin + length, "certificate", "it is cut short")
+    check(not of_length or (data[1] and length > 55), "certificate", "a length is not in its shortest form")
     content, rest = data[begin : begin + length], data[begin + length :]
     if base == 0x80:
+        check(length != 1 or content[0] >= 0x80, "certificate", "a byte is not in its shortest form")
         return content, rest
     items = []
     while content:
@@ -281,24 +284,47 @@ def _rlp_item(data):
     return items, rest
 
 
+# How the fields of a certificate nest, by its version byte (1 is V2, 3 is V4), after EigenDA's contracts. A tuple is a list of
+# exactly these; [x] is a list of any number of x; a number is one of at most so many bytes, without zeros before it.
+HASH, BYTES = "32 bytes", "any bytes"
+POINT, POINT_2 = (32, 32), ((32, 32), (32, 32))
+BLOB_HEADER = (2, BYTES, (POINT, POINT_2, POINT_2, 4), HASH)
+BATCH_HEADER, INCLUSION = (HASH, 4), ((BLOB_HEADER, BYTES, [4]), 4, BYTES)
+SIGNERS = ([4], [POINT], [POINT], POINT_2, POINT, [4], [4], [[4]])
+FIELDS = {
+    1: (INCLUSION, BATCH_HEADER, SIGNERS, BYTES),
+    2: (BATCH_HEADER, INCLUSION, SIGNERS, BYTES),
+    3: (BATCH_HEADER, INCLUSION, SIGNERS, BYTES, 2),
+}
+
+
+def fits(item, form):
+    if isinstance(form, tuple):
+        return isinstance(item, list) and len(item) == len(form) and all(map(fits, item, form))
+    if isinstance(form, list):
+        return isinstance(item, list) and all(fits(each, form[0]) for each in item)
+    if isinstance(item, list):
+        return False
+    return form == BYTES or (len(item) == 32 if form == HASH else len(item) <= form and item[:1] != b"\0")
+
+
 def committed(certificate):
     """What a certificate commits to: the commitment, how many symbols the blob has, and whose certificate it is."""
     if certificate[:4] == b"TRDC":
-        check(certificate[4:8] == bytes([2, 1, 0, 0]), "certificate", "only the local backend's version 2 has a commitment")
+        check(certificate[4:8] == bytes([2, 1, 0, 0]), "certificate", "it is not one of the local backend's version 2")
         check(len(certificate) == 164, "certificate", "it has not 164 bytes")
         check(keccak256(certificate[:132]) == certificate[132:], "certificate", "it does not end with its hash")
-        point, symbols, backend = certificate[68:132], int.from_bytes(certificate[64:68], "big"), "local"
+        check(time_at(certificate, 48) in TIMES and time_at(certificate, 56) in TIMES, "certificate", "a time is out of range")
+        point, symbols, backend = certificate[68:132], number(certificate, 64, 68), "local"
     else:
-        # OP generic mode: 01 00 before it. Then a byte: 1 for V2, which has the inclusion first; 2 for V3 and 3 for V4.
+        # OP generic mode: 01 00 before it.
         versioned = certificate[2:] if certificate[:2] == b"\x01\x00" else certificate
-        check(versioned and 1 <= versioned[0] <= 3, "certificate", "its version is not known")
-        try:
-            header = rlp(versioned[1:])[0 if versioned[0] == 1 else 1][0][0]
-            ((x, y), _, _, length) = header[2]
-            point = x.rjust(32, b"\0") + y.rjust(32, b"\0")
-            symbols, backend = int.from_bytes(length, "big"), "eigenda"
-        except (AttributeError, IndexError, TypeError, ValueError) as error:
-            raise Broken(f"certificate: it has not the fields of its version ({error})") from None
+        check(versioned and versioned[0] in FIELDS, "certificate", "its version is not known")
+        fields, form = rlp(versioned[1:]), FIELDS[versioned[0]]
+        check(fits(fields, form), "certificate", "it has not the fields of its version")
+        (_, _, ((x, y), _, _, length), _), _, _ = fields[form.index(INCLUSION)][0]
+        point = x.rjust(32, b"\0") + y.rjust(32, b"\0")
+        symbols, backend = int.from_bytes(length, "big"), "eigenda"
     check(0 < symbols <= 1 << 19 and symbols & (symbols - 1) == 0, "certificate", f"no blob has {symbols} symbols")
     return point_of(point, "certificate"), symbols, backend
 
@@ -332,12 +358,39 @@ def number(data, begin, end):
     return int.from_bytes(data[begin:end], "big")
 
 
+# Microseconds since 1970, of the years 0 to 9999.
+TIMES = range(-62167219200000000, 253402300800000000)
+
+
+def time_at(data, begin):
+    return int.from_bytes(data[begin : begin + 8], "big", signed=True)
+
+
 def read_header(header):
-    """The fields of a batch's header that a proof is about; docs/journal.md has all of them."""
+    """The fields of a batch's header that a proof is about. That all of it keeps the rules of docs/journal.md is checked."""
     check(header[:5] == b"TRIB\x01", "header", "it is not that of a batch of version 1")
     check(keccak256(header[:216]) == header[216:], "header", "it does not end with its hash")
-    fields = {"partition": number(header, 8, 12), "seq": number(header, 28, 36), "events": number(header, 52, 56)}
-    return {**fields, "deployment": header[12:28].hex(), "root": header[120:152], "hash": header[216:]}
+    codec, gap, reserved = header[5:8]
+    partition, seq, first, after = number(header, 8, 12), *(number(header, at, at + 8) for at in (28, 36, 44))
+    events, raw_bytes, body_bytes = (number(header, at, at + 4) for at in (52, 56, 60))
+    times = [time_at(header, at) for at in (64, 72, 80)]
+    root, previous, zero = header[120:152], header[184:216], bytes(32)
+    rules = [
+        (codec <= 1 and gap <= 1 and reserved == 0, "codec, gap or reserved"),
+        (partition < 1 << 31 and max(seq, first, after) < 1 << 63, "partition, seq or an offset"),
+        (all(time in TIMES for time in times), "its times"),
+        (gap or after > first, "next_offset"),
+        (events == 0 or (not gap and events <= after - first), "events"),
+        (4 * events <= raw_bytes <= 900_000 and (raw_bytes == 0) == (events == 0 and not gap), "raw_bytes"),
+        (body_bytes < raw_bytes if codec else body_bytes == raw_bytes, "body_bytes"),
+        (times[0] <= times[1] and (events or times[0] == times[1] == 0), "time_min or time_max"),
+        ((events == 0) == (root == zero), "root"),
+        ((seq == 0) == (previous == zero) and (seq or first == 0), "previous_hash or first_offset"),
+    ]
+    for holds, field in rules:
+        check(holds, "header", f"it breaks the rule of {field}")
+    fields = {"partition": partition, "seq": seq, "events": events}
+    return {**fields, "deployment": header[12:28].hex(), "root": root, "hash": header[216:]}
 
 
 def read_prelude(prelude, symbols):
@@ -363,7 +416,8 @@ def verify(document, blob_id):
         opening, certificate = chain["opening"], raw(chain["blob"]["certificate"], "certificate")
         prelude = opening["prelude"]
         parts = (opening["symbolIndexes"], opening["symbols"], opening["proofs"])
-        check(all(len(part) == 8 for part in parts), "form", "a header has eight symbols")
+        check(all(type(part) is list and len(part) == 8 for part in parts), "form", "a header has eight symbols")
+        check(type(chain["path"]) is list, "form", "the path is no list")
         stated = [chain["leaf"], chain["batchRoot"], chain["batchHeader"], opening["blobSymbols"], prelude["symbolIndex"]]
         path, event_bytes = [raw(sibling, "path", 32) for sibling in chain["path"]], raw(event["raw"], "event")
         opened = [(prelude["symbol"], prelude["proof"]), *zip(*parts[1:])]
@@ -409,17 +463,21 @@ def unwrap(document):
 
 
 def main(arguments):
-    if len(arguments) != 2:
-        print(__doc__.split("\n\n")[1], file=sys.stderr)
+    try:
+        check(len(arguments) == 2, "usage", "a file and the id of a blob are needed")
+        blob_id = raw(arguments[1], "blob id", 32)
+    except Broken as error:
+        print(f"{error}\n{__doc__.split(chr(10) * 2)[1]}", file=sys.stderr)
         return 2
     try:
         with open(0 if arguments[0] == "-" else arguments[0], encoding="utf-8") as file:
             document = json.load(file)
-        proved = verify(document, raw(arguments[1], "blob id", 32))
+        proved = verify(document, blob_id)
     except OSError as error:
         print(error, file=sys.stderr)
         return 1
-    except (Broken, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    # A ValueError is a text that is no JSON, or has a number of thousands of digits.
+    except (Broken, ValueError, RecursionError) as error:
         print(f"not proved: {error}", file=sys.stderr)
         return 3
     print(f"proved: {len(proved['bytes'])} bytes are event {proved['ordinal']} of {proved['events']}")
