@@ -133,7 +133,7 @@ class Refuses(unittest.TestCase):
     def test_a_header_planted_at_any_symbol_with_a_prelude_of_its_own_before_it(self):
         """Whoever sends events chooses what lies in them; every symbol is opened truly, and none is where it must be."""
         fake = b"never recorded"
-        for distance in range(8):
+        for distance in (0, 5, 6):  # with 6 it lies where header 3 would
             at = 2 + 8 + 9 + distance
             before = bytes(31 * (at - 1) - (31 + 248 + 4))
             header, _ = forge.batch(at % 3, [fake], bytes([7]) * 32)
