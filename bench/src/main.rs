@@ -1,6 +1,9 @@
 //! Figures for this machine: the flow from the door to the tables, with the sender on the same machine, and DuckDB turning
-//! the same NDJSON into typed Parquet beside it; the way through Kafka, and Kafka's own client beside it.
+//! the same NDJSON into typed Parquet beside it; the way through Kafka, and Kafka's own client beside it; publishing blobs, and the
+//! bare multi-scalar multiplication beside it.
 
+mod counters;
+mod da;
 mod door;
 mod duckdb;
 mod faces;
@@ -48,7 +51,7 @@ struct Arguments {
     /// Events of one request.
     #[arg(long, default_value_t = 1_000)]
     request_events: usize,
-    /// What is measured, separated by commas; absent: everything but the soak, and Kafka only if brokers are named.
+    /// What is measured, separated by commas; absent: flow and faces, and Kafka if brokers are named.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
     /// How often the flywheel is sent before GraphQL and SQL are measured.
@@ -65,6 +68,8 @@ struct Arguments {
     runs: u32,
     #[command(flatten)]
     kafka: kafka::Options,
+    #[command(flatten)]
+    da: da::Options,
     /// A Python with the package duckdb; absent: no comparison.
     #[arg(long)]
     python: Option<PathBuf>,
@@ -95,6 +100,8 @@ enum Part {
     Kafka,
     /// The same for a long time, and its memory.
     Soak,
+    /// Commitments, proofs, blobs; checking and rebuilding.
+    Da,
 }
 
 impl Arguments {
@@ -103,7 +110,7 @@ impl Arguments {
             _ if !self.only.is_empty() => self.only.contains(&part),
             Part::Flow | Part::Faces => true,
             Part::Kafka => self.kafka.kafka.is_some(),
-            Part::Soak => false,
+            Part::Soak | Part::Da => false,
         }
     }
 }
@@ -128,6 +135,9 @@ async fn run(arguments: &Arguments) -> Outcome<()> {
     }
     if arguments.wants(Part::Soak) {
         report.soak = Some(kafka::soak(bin, flywheel, &arguments.kafka).await?);
+    }
+    if arguments.wants(Part::Da) {
+        report.da = Some(da::measure(bin, flywheel, &arguments.da).await?);
     }
     print!("{report}");
     if let Some(path) = &arguments.json {

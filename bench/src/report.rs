@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::da::{Commitment, Da};
 use crate::duckdb::Duckdb;
 use crate::faces::Faces;
 use crate::flow::{Flow, Settle};
@@ -21,6 +22,8 @@ pub struct Report {
     pub kafka: Option<Kafka>,
     /// The same for a long time.
     pub soak: Option<Soak>,
+    /// Data availability.
+    pub da: Option<Da>,
 }
 
 impl fmt::Display for Report {
@@ -37,6 +40,9 @@ impl fmt::Display for Report {
         }
         if let Some(soak) = &self.soak {
             soak.fmt(f)?;
+        }
+        if let Some(da) = &self.da {
+            da.fmt(f)?;
         }
         Ok(())
     }
@@ -179,6 +185,46 @@ impl fmt::Display for Soak {
             writeln!(f, "{start:.0} MiB, {end:.0} MiB, {max:.0} MiB |")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for Da {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { points_seconds, commitments, ceilings, publishing, evidence, checks } = self;
+        writeln!(f, "| reading the points for the largest blob, once | {:.0} ms |", points_seconds * 1e3)?;
+        for commitment in commitments {
+            commitment.fmt(f)?;
+        }
+        for (run, ceiling) in publishing.iter().zip(ceilings) {
+            let (rate, cpu) = (run.per_second() / 1e6, run.cpu_seconds * 1e9 / run.bytes as f64);
+            let (cores, blobs, megabytes) = (run.cores, run.blobs, run.bytes as f64 / 1e6);
+            let memory = mebibytes(run.peak_memory_bytes);
+            write!(f, "| blobs published on {cores} cores ({blobs} blobs, {megabytes:.1} MB) | {rate:.2} MB/s, ")?;
+            writeln!(f, "{cpu:.0} ns CPU per byte, {memory:.0} MiB at most |")?;
+            let bare = ceiling.bytes_per_second / 1e6;
+            writeln!(f, "| bare multiplications on {} cores | {bare:.2} MB/s, ratio {:.2} |", ceiling.cores, rate / bare)?;
+        }
+        let (first, again) = (evidence.first_seconds * 1e3, evidence.again_seconds * 1e3);
+        writeln!(f, "| `event.proof` by GraphQL, blob of {} symbols | {first:.0} ms, again {again:.1} ms |", evidence.symbols)?;
+        let (p50, p99) = (evidence.check_p50_seconds * 1e3, evidence.check_p99_seconds * 1e3);
+        writeln!(f, "| checking a proof | p50 {p50:.2} ms, p99 {p99:.2} ms |")?;
+        let (bytes, json) = (evidence.bytes, evidence.json_bytes);
+        writeln!(f, "| size of a proof without event and certificate | {bytes} bytes, {json} as JSON |")?;
+        for check in checks {
+            let (events, seconds) = (check.events, check.seconds);
+            writeln!(f, "| {} ({events} events) | {seconds:.1} s, {:.0} events/s |", check.what, events as f64 / seconds)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Commitment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { symbols, payload_bytes, .. } = self;
+        let [commit, multiply, transform, open] =
+            [self.commit_seconds, self.multiplication_seconds, self.transform_seconds, self.open_seconds].map(|time| time * 1e3);
+        write!(f, "| {symbols} symbols ({payload_bytes} bytes): commitment, multiplication and transform in it, proof | ")?;
+        writeln!(f, "{commit:.1} ms, {multiply:.1} ms, {transform:.1} ms, {open:.0} ms |")
     }
 }
 

@@ -10,10 +10,24 @@ use tokio::process::{Child, Command};
 
 use crate::{Outcome, door, process};
 
+/// How a server is started.
+pub struct Launch<'a> {
+    /// The binary under test.
+    pub bin: &'a Path,
+    /// The data directory.
+    pub data: &'a Path,
+    /// The cores that it runs on, as `taskset` names them; absent: all.
+    pub cores: Option<&'a str>,
+    /// Settings, as environment variables.
+    pub settings: &'a [(&'a str, &'a str)],
+}
+
 /// A running server.
 pub struct Server {
     child: Child,
-    directory: tempfile::TempDir,
+    data: PathBuf,
+    /// Where the data lie, if nobody else keeps them.
+    _directory: Option<tempfile::TempDir>,
     /// Its address.
     pub url: String,
     /// A client with connections to it.
@@ -33,27 +47,39 @@ pub struct Status {
 pub struct PartitionStatus {
     pub next_offset: u64,
     pub sealed_offset: u64,
+    pub available_offset: u64,
     pub indexed_offset: u64,
 }
 
 impl Server {
-    /// Starts the binary on a free port and waits until it is ready.
+    /// Starts the binary on a new data directory and a free port, and waits until it is ready.
     pub async fn start(bin: &Path) -> Outcome<Self> {
         let directory = tempfile::tempdir()?;
-        let mut child = Command::new(bin)
-            .args(["dev", "--port", "0", "--data-dir"])
-            .arg(directory.path().join("data"))
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|e| format!("{}: {e}", bin.display()))?;
+        let data = directory.path().join("data");
+        let server = Self::launch(&Launch { bin, data: &data, cores: None, settings: &[] }).await?;
+        Ok(Self { _directory: Some(directory), ..server })
+    }
+
+    /// Starts the binary on a free port and waits until it is ready.
+    pub async fn launch(launch: &Launch<'_>) -> Outcome<Self> {
+        let mut command = match launch.cores {
+            None => Command::new(launch.bin),
+            Some(cores) => {
+                let mut pinned = Command::new("taskset");
+                pinned.args(["--cpu-list", cores]).arg(launch.bin);
+                pinned
+            }
+        };
+        command.args(["dev", "--port", "0", "--data-dir"]).arg(launch.data).envs(launch.settings.iter().copied());
+        let started = command.stdout(Stdio::piped()).kill_on_drop(true).spawn();
+        let mut child = started.map_err(|e| format!("{}: {e}", launch.bin.display()))?;
         let stdout = child.stdout.take().ok_or("the server has no stdout")?;
         let mut lines = BufReader::new(stdout).lines();
         let first = lines.next_line().await?.ok_or("the server ended before it listened")?;
         let url = first.rsplit(' ').next().ok_or("the server did not print its address")?.to_owned();
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = reqwest::Client::builder().no_proxy().build()?;
-        let server = Self { child, directory, url, client };
+        let server = Self { child, data: launch.data.to_owned(), _directory: None, url, client };
         for _ in 0..100 {
             let ready = server.client.get(server.route("/readyz")).send().await;
             if ready.is_ok_and(|r| r.status().is_success()) {
@@ -71,7 +97,7 @@ impl Server {
 
     /// The data directory.
     pub fn data_dir(&self) -> PathBuf {
-        self.directory.path().join("data")
+        self.data.clone()
     }
 
     /// Posts NDJSON; fails if anything was refused. Returns how often it had to be repeated.
@@ -92,6 +118,11 @@ impl Server {
     /// The status report.
     pub async fn status(&self) -> Outcome<Status> {
         Ok(self.client.get(self.route("/v1/status")).send().await?.json().await?)
+    }
+
+    /// The metrics.
+    pub async fn metrics(&self) -> Outcome<String> {
+        Ok(self.client.get(self.route("/metrics")).send().await?.error_for_status()?.text().await?)
     }
 
     /// The most memory the server held at once, in bytes.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -25,6 +25,9 @@ use crate::placement::read;
 use crate::plan::Plan;
 use crate::record::BlobRecord;
 
+/// How many blobs are fetched and committed to at the same time: so many of the largest are held in memory, several times over.
+const BLOBS_AT_ONCE: usize = 4;
+
 /// Something that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -32,6 +35,37 @@ pub struct Finding {
     pub object: String,
     /// What is wrong with it.
     pub what: String,
+}
+
+/// Of which blobs the payload is fetched and compared. Of all others their records are, and that their payload lies in the archive.
+#[derive(Clone, Debug, Default)]
+pub enum Depth {
+    /// Of all.
+    #[default]
+    All,
+    /// Of these, by partition and first batch.
+    Only(BTreeSet<(Partition, Seq)>),
+}
+
+impl Depth {
+    fn reaches(&self, plan: &Plan) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(these) => these.contains(&(plan.partition, plan.first_seq)),
+        }
+    }
+}
+
+/// How far the check is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something is not as it must be.
+    Found(Finding),
+    /// A certified blob is as it must be: its payload, or its records alone.
+    Right {
+        /// Whether its payload was compared.
+        compared: bool,
+    },
 }
 
 /// What is checked, and with what.
@@ -67,6 +101,15 @@ pub type Outstanding = Box<dyn FnOnce(Vec<ManifestRecord>) -> BoxFuture<'static,
 /// # Errors
 /// [`DaError::Retry`] or [`DaError::Journal`] where something could not be read, so that it could not be checked.
 pub fn check_all(checked: Checked, outstanding: Outstanding) -> BoxStream<'static, Result<Finding, DaError>> {
+    let found = |step| match step {
+        Step::Found(finding) => Some(finding),
+        Step::Right { .. } => None,
+    };
+    check(checked, outstanding, Depth::All).try_filter_map(move |step| ready(Ok(found(step)))).boxed()
+}
+
+/// [`check_all`] to some depth, blob by blob and several at a time: each that is right is a step as well.
+pub fn check(checked: Checked, outstanding: Outstanding, depth: Depth) -> BoxStream<'static, Result<Step, DaError>> {
     let listed = async move {
         // In the opposite order of writing, so that whatever a listed object needs is listed too. But for pages of manifests: the one
         // that is written now is known only after those that were.
@@ -76,17 +119,23 @@ pub fn check_all(checked: Checked, outstanding: Outstanding) -> BoxStream<'stati
         }
         // Now every batch that a listed plan names is sealed.
         checked.journal.refresh_all().await?;
-        let audit = Arc::new(Audit { checked });
+        let mut audit = Audit { checked, depth, archived: BTreeSet::new() };
         let lanes = audit.lanes(&listing).await?;
-        let (manifests, mut damaged) = audit.manifests().await?;
-        damaged.extend(audit.genesis(!lanes.is_empty()).await?);
+        let (manifests, mut found) = audit.manifests().await?;
+        found.extend(audit.genesis(!lanes.is_empty()).await?);
         let owners = audit.owners(&lanes, &manifests, outstanding).await?;
         let strays = audit.strays(&listing, &owners).await?;
-        let of_manifests = Arc::clone(&audit).published_manifests(manifests);
-        let lanes = stream::iter(lanes).map(move |lane| Arc::clone(&audit).lane(lane)).flatten();
+        audit.archived = listing.payloads;
+        let audit = Arc::new(audit);
+        let mut pairs = Vec::new();
+        for lane in lanes {
+            let (wrong, of_lane) = paired(lane);
+            found.extend(wrong);
+            pairs.extend(of_lane);
+        }
+        let (of_pairs, of_manifests) = (Arc::clone(&audit).pairs(pairs), audit.published_manifests(manifests));
         // Strays last: a damaged record leaves its payload without one, and the damage is to be named first.
-        let found = stream::iter(damaged.into_iter().map(Ok)).chain(lanes).chain(of_manifests);
-        Ok::<_, DaError>(found.chain(stream::iter(strays.into_iter().map(Ok))))
+        Ok::<_, DaError>(steps(found).chain(of_pairs).chain(of_manifests).chain(steps(strays)))
     };
     stream::once(listed).try_flatten().boxed()
 }
@@ -139,8 +188,14 @@ struct LaneRecords {
     findings: Vec<Finding>,
 }
 
+/// A plan, and the recorded certificate of its blob if it has one already.
+type Pair = (Plan, Option<BlobRecord>);
+
 struct Audit {
     checked: Checked,
+    depth: Depth,
+    /// The names of all payloads in the archive.
+    archived: BTreeSet<Hash>,
 }
 
 impl Audit {
@@ -215,48 +270,47 @@ impl Audit {
         }
     }
 
-    /// The findings of one partition: the shape of its records first, then blob by blob.
-    fn lane(self: Arc<Self>, lane: LaneRecords) -> BoxStream<'static, Result<Finding, DaError>> {
-        let LaneRecords { plans, mut blobs, mut findings } = lane;
-        findings.extend(tiling(&plans));
-        let last = plans.len().saturating_sub(1);
-        let mut pairs = Vec::with_capacity(plans.len());
-        for (i, plan) in plans.into_iter().enumerate() {
-            let blob = blobs.remove(&plan.first_seq);
-            if blob.is_none() && i < last {
-                let name = names::certificate(plan.partition, plan.first_seq);
-                findings.push(found(&name, "it is missing or damaged, though a later blob is planned"));
-            }
-            pairs.push((plan, blob));
-        }
-        for (first, blob) in blobs {
-            let what = format!("its plan, {}, is missing or damaged", names::plan(blob.partition, first));
-            findings.push(found(&names::certificate(blob.partition, first), &what));
-        }
-        let pairs = stream::iter(pairs).then(move |(plan, blob)| {
+    /// Plan by plan, several at a time: commitments are most of the work, and each keeps one processor busy.
+    fn pairs(self: Arc<Self>, pairs: Vec<Pair>) -> BoxStream<'static, Result<Step, DaError>> {
+        let looked_at = stream::iter(pairs).map(move |(plan, blob)| {
             let audit = Arc::clone(&self);
-            async move { audit.pair(plan, blob).await.map(|found| stream::iter(found.into_iter().map(Ok))) }
+            async move { audit.pair(&plan, blob.as_ref()).await }
         });
-        stream::iter(findings.into_iter().map(Ok)).chain(pairs.try_flatten()).boxed()
+        looked_at.buffered(BLOBS_AT_ONCE).try_filter_map(|step| ready(Ok(step))).boxed()
     }
 
-    /// One plan and its certificate, if it has one already.
-    async fn pair(&self, plan: Plan, blob: Option<BlobRecord>) -> Result<Vec<Finding>, DaError> {
-        let name = names::plan(plan.partition, plan.first_seq);
-        let expected = match self.planned(&plan).await? {
+    /// One plan and its certificate, if it has one already; without one it is no step that there is nothing wrong.
+    async fn pair(&self, plan: &Plan, blob: Option<&BlobRecord>) -> Result<Option<Step>, DaError> {
+        let compared = blob.is_none() || self.depth.reaches(plan);
+        let wrong = match blob {
+            Some(blob) if !blob.carries_out(plan) => {
+                let certificate = names::certificate(plan.partition, plan.first_seq);
+                Some(found(&certificate, "it certifies something else than its plan"))
+            }
+            Some(blob) if !compared => self.archived(&blob.certificate),
+            _ => self.compared(plan, blob).await?,
+        };
+        Ok(wrong.map(Step::Found).or_else(|| blob.is_some().then_some(Step::Right { compared })))
+    }
+
+    /// The payload of a plan against the journal's batches.
+    async fn compared(&self, plan: &Plan, blob: Option<&BlobRecord>) -> Result<Option<Finding>, DaError> {
+        let expected = match self.planned(plan).await? {
             Ok(expected) => expected,
-            Err(what) => return Ok(vec![found(&name, &what)]),
+            Err(what) => return Ok(Some(found(&names::plan(plan.partition, plan.first_seq), &what))),
         };
         let Some(blob) = blob else { return self.outstanding(&expected).await };
-        if !blob.carries_out(&plan) {
-            let certificate = names::certificate(plan.partition, plan.first_seq);
-            return Ok(vec![found(&certificate, "it certifies something else than its plan")]);
-        }
         match self.published(&blob.certificate).await {
-            Ok(payload) if payload == expected => Ok(Vec::new()),
-            Ok(_) => Ok(vec![found(&names::payload(&blob.certificate.commitment), "it differs from the journal's batches")]),
-            Err(error) => Ok(vec![finding(error)?]),
+            Ok(payload) if payload == expected => Ok(None),
+            Ok(_) => Ok(Some(found(&names::payload(&blob.certificate.commitment), "it differs from the journal's batches"))),
+            Err(error) => finding(error).map(Some),
         }
+    }
+
+    /// That a payload lies in the archive, by the names there.
+    fn archived(&self, certificate: &Certificate) -> Option<Finding> {
+        let is_there = self.archived.contains(&keccak256(&certificate.commitment));
+        (!is_there).then(|| found(&names::payload(&certificate.commitment), "the archive does not have it"))
     }
 
     /// What the backend gives for a certificate. A network's copy is not the only one: the archive has the payload as well.
@@ -272,25 +326,25 @@ impl Audit {
     }
 
     /// The findings of the pages of manifests, page by page.
-    fn published_manifests(self: Arc<Self>, records: Vec<ManifestRecord>) -> BoxStream<'static, Result<Finding, DaError>> {
-        let pages = stream::iter(records).then(move |record| {
+    fn published_manifests(self: Arc<Self>, records: Vec<ManifestRecord>) -> BoxStream<'static, Result<Step, DaError>> {
+        let pages = stream::iter(records).map(move |record| {
             let audit = Arc::clone(&self);
             async move {
                 match audit.published(&record.certificate).await {
                     Ok(_) => Ok(None),
-                    Err(error) => finding(error).map(Some),
+                    Err(error) => finding(error).map(|wrong| Some(Step::Found(wrong))),
                 }
             }
         });
-        pages.filter_map(|found| async { found.transpose() }).boxed()
+        pages.buffered(BLOBS_AT_ONCE).try_filter_map(|step| ready(Ok(step))).boxed()
     }
 
     /// A plan that is not certified yet: its payload may lie in the archive already, and is right if it does.
-    async fn outstanding(&self, expected: &Bytes) -> Result<Vec<Finding>, DaError> {
+    async fn outstanding(&self, expected: &Bytes) -> Result<Option<Finding>, DaError> {
         let name = self.checked.committer.commit(expected).await?.payload_name();
         let payload = read(&self.checked.store, &name).await?;
         let wrong = payload.is_some_and(|payload| payload != expected);
-        Ok(wrong.then(|| found(&name, "it differs from the journal's batches")).into_iter().collect())
+        Ok(wrong.then(|| found(&name, "it differs from the journal's batches")))
     }
 
     /// The payload that a plan names, or why the journal does not make it.
@@ -320,6 +374,31 @@ impl Audit {
         }
         Ok(Ok(batches))
     }
+}
+
+fn steps(findings: Vec<Finding>) -> BoxStream<'static, Result<Step, DaError>> {
+    stream::iter(findings.into_iter().map(|finding| Ok(Step::Found(finding)))).boxed()
+}
+
+/// The plans of one partition with their certificates, and what is wrong with the shape of its records.
+fn paired(lane: LaneRecords) -> (Vec<Finding>, Vec<Pair>) {
+    let LaneRecords { plans, mut blobs, mut findings } = lane;
+    findings.extend(tiling(&plans));
+    let last = plans.len().saturating_sub(1);
+    let mut pairs = Vec::with_capacity(plans.len());
+    for (i, plan) in plans.into_iter().enumerate() {
+        let blob = blobs.remove(&plan.first_seq);
+        if blob.is_none() && i < last {
+            let name = names::certificate(plan.partition, plan.first_seq);
+            findings.push(found(&name, "it is missing or damaged, though a later blob is planned"));
+        }
+        pairs.push((plan, blob));
+    }
+    for (first, blob) in blobs {
+        let what = format!("its plan, {}, is missing or damaged", names::plan(blob.partition, first));
+        findings.push(found(&names::certificate(blob.partition, first), &what));
+    }
+    (findings, pairs)
 }
 
 /// Where plans leave a gap or overlap.

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tributary_da::bundle::symbols_billed;
 use tributary_da::conformance::{self, Factory};
 use tributary_da::eigenda::RETENTION;
@@ -245,7 +246,7 @@ async fn while_the_proxy_says_that_eigenda_does_not_work_the_local_backend_publi
 async fn what_the_network_has_forgotten_is_down_before_its_expiry_and_expired_after_and_the_archive_has_it() -> Outcome {
     let Some((_folder, proxy, parts)) = scene().await? else { return Ok(()) };
     let backend = parts.eigenda();
-    let given = parts.dispersal(parts.outbox(Arc::clone(&backend))).certify(payload(1, 3000)).await.unwrap();
+    let given = parts.dispersal(parts.outbox(Arc::clone(&backend))).certify(payload(1, 3000), Instant::now()).await.unwrap();
     let (wanted, reader) = (given.wanted(), parts.archive(Arc::clone(&backend)));
     assert_eq!(reader.retrieve(&wanted).await.unwrap(), payload(1, 3000));
     assert_eq!(parts.metrics.archive_reads.get(), 0);

@@ -3,8 +3,9 @@
 
 mod hashing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::{Int32Array, Int64Array};
 use arrow::record_batch::RecordBatch;
@@ -159,53 +160,86 @@ pub async fn compare(journal: &Journal, lake: &Lake, up_to: &Cut) -> Result<Repo
     let mut report = Report { tables: Table::EVENT_TABLES.len(), ..Report::default() };
     let Some(last) = up_to.iter().map(|(_, seq)| seq.get()).max() else { return Ok(report) };
     let step = (BATCHES_AT_ONCE / up_to.iter().count() as u64).max(1);
-    let mut files = std::collections::BTreeSet::new();
+    let mut files = BTreeSet::new();
     let mut from = 0;
     while from <= last {
-        let window = Window { cut: up_to.clone(), from, to: from.saturating_add(step - 1) };
-        let expected = expected_rows(journal, &window).await?;
-        report.batches += window.batches().count() as u64;
-        for table in Table::EVENT_TABLES {
-            let snapshot = lake.snapshot(*table).await.map_err(Failure::Failed)?;
-            let touched: Vec<LakeFile> = snapshot.files.iter().filter(|file| window.touches(file)).cloned().collect();
-            let found = found_rows(lake, *table, &window, &touched).await?;
-            let expected = expected.iter().filter(|((of, ..), _)| of == table).map(|(key, print)| (*key, *print)).collect();
-            report.rows += equal(&expected, &found, &touched)?;
-            files.extend(touched.into_iter().map(|file| file.path));
-        }
+        let window = Window::Run { cut: up_to.clone(), from, to: from.saturating_add(step - 1) };
+        files.extend(compare_window(journal, lake, &window, &mut report).await?);
         from = from.saturating_add(step);
     }
     report.files = files.len();
     Ok(report)
 }
 
-/// Batches `from ..= to` of every partition, as far as the cut covers them.
+/// [`compare`] for some batches alone. Every file that may hold rows of one of them is read.
+///
+/// Errors: as [`compare`].
+pub async fn compare_some(journal: &Journal, lake: &Lake, batches: BTreeSet<(Partition, Seq)>) -> Result<Report, Failure> {
+    let mut report = Report { tables: Table::EVENT_TABLES.len(), ..Report::default() };
+    report.files = compare_window(journal, lake, &Window::Chosen(Arc::new(batches)), &mut report).await?.len();
+    Ok(report)
+}
+
+/// Compares the rows of some batches; gives the files that were read.
+async fn compare_window(journal: &Journal, lake: &Lake, window: &Window, report: &mut Report) -> Result<BTreeSet<Path>, Failure> {
+    let mut files = BTreeSet::new();
+    let expected = expected_rows(journal, window).await?;
+    report.batches += window.batches().len() as u64;
+    for table in Table::EVENT_TABLES {
+        let snapshot = lake.snapshot(*table).await.map_err(Failure::Failed)?;
+        let touched: Vec<LakeFile> = snapshot.files.iter().filter(|file| window.touches(file)).cloned().collect();
+        let found = found_rows(lake, *table, window, &touched).await?;
+        let expected = expected.iter().filter(|((of, ..), _)| of == table).map(|(key, print)| (*key, *print)).collect();
+        report.rows += equal(&expected, &found, &touched)?;
+        files.extend(touched.into_iter().map(|file| file.path));
+    }
+    Ok(files)
+}
+
+/// The batches that are compared at a time.
 #[derive(Clone)]
-struct Window {
-    cut: Cut,
-    from: u64,
-    to: u64,
+enum Window {
+    /// Batches `from ..= to` of every partition, as far as the cut covers them.
+    Run { cut: Cut, from: u64, to: u64 },
+    /// These.
+    Chosen(Arc<BTreeSet<(Partition, Seq)>>),
 }
 
 impl Window {
-    fn batches(&self) -> impl Iterator<Item = (Partition, Seq)> + '_ {
-        self.cut.iter().flat_map(|(partition, last)| {
-            (self.from..=self.to.min(last.get())).filter_map(move |seq| Some((partition, Seq::new(seq)?)))
-        })
+    fn batches(&self) -> Vec<(Partition, Seq)> {
+        match self {
+            Self::Run { cut, from, to } => {
+                let of = |(partition, last): (Partition, Seq)| {
+                    (*from..=last.get().min(*to)).filter_map(move |seq| Some((partition, Seq::new(seq)?)))
+                };
+                cut.iter().flat_map(of).collect()
+            }
+            Self::Chosen(batches) => batches.iter().copied().collect(),
+        }
     }
 
     fn holds(&self, partition: Partition, seq: Seq) -> bool {
-        (self.from..=self.to).contains(&seq.get()) && self.cut.covers(partition, seq)
+        match self {
+            Self::Run { cut, from, to } => (*from..=*to).contains(&seq.get()) && cut.covers(partition, seq),
+            Self::Chosen(batches) => batches.contains(&(partition, seq)),
+        }
     }
 
     fn touches(&self, file: &LakeFile) -> bool {
-        file.range.is_none_or(|range| range.seq_min.get() <= self.to && range.seq_max.get() >= self.from)
+        let Some(range) = file.range else { return true };
+        match self {
+            Self::Run { from, to, .. } => range.seq_min.get() <= *to && range.seq_max.get() >= *from,
+            Self::Chosen(batches) => {
+                let partitions = range.partition_min..=range.partition_max;
+                let seqs = range.seq_min..=range.seq_max;
+                batches.iter().any(|(partition, seq)| partitions.contains(partition) && seqs.contains(seq))
+            }
+        }
     }
 }
 
 async fn expected_rows(journal: &Journal, window: &Window) -> Result<Fingerprints> {
-    let batches: Vec<(Partition, Seq)> = window.batches().collect();
-    let reads = batches.into_iter().map(|(partition, seq)| async move {
+    let reads = window.batches().into_iter().map(|(partition, seq)| async move {
         let batch = journal.read(partition, seq).await?;
         blocking(move || of_batch(&batch)).await
     });
@@ -267,7 +301,7 @@ fn of_file(table: Table, file: &LakeFile, bytes: Bytes, window: &Window) -> Resu
 
 fn equal(expected: &Fingerprints, found: &Fingerprints, files: &[LakeFile]) -> Result<u64, Failure> {
     let mut rows = 0;
-    let keys: std::collections::BTreeSet<&Key> = expected.keys().chain(found.keys()).collect();
+    let keys: BTreeSet<&Key> = expected.keys().chain(found.keys()).collect();
     for key in keys {
         let of = |prints: &Fingerprints| prints.get(key).copied().unwrap_or_default();
         let (expected, found) = (of(expected), of(found));

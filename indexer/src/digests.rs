@@ -54,10 +54,15 @@ pub(crate) fn version_in_name(name: &str) -> Option<i64> {
 }
 
 /// Compares every object of the table with what was recorded of it, the log with the files it names, and the digests with the
-/// commits they are of.
-pub(crate) async fn check(log: &TableLog, settings: &LakeSettings) -> Result<Vec<Difference>> {
+/// commits they are of. Data files that are not wanted need only be there.
+pub(crate) async fn check(
+    log: &TableLog,
+    settings: &LakeSettings,
+    wanted: &(dyn Fn(&str) -> bool + Sync),
+) -> Result<Vec<Difference>> {
     let names = list_names(log).await?;
-    let checks = names.iter().map(|name| check_object(log, name));
+    let is_wanted = |name: &&String| name.contains('/') || wanted(log.data_path(name).as_ref());
+    let checks = names.iter().filter(is_wanted).map(|name| check_object(log, name));
     let found: Vec<Option<Difference>> =
         futures::stream::iter(checks).buffered(settings.reads_in_flight_max).try_collect().await?;
     let mut differences: Vec<Difference> = found.into_iter().flatten().collect();

@@ -151,7 +151,12 @@ impl Lake {
     ///
     /// Errors: the store does not answer. A damaged log is not an error but a difference.
     pub async fn check_digests(&self, table: Table) -> Result<Vec<Difference>> {
-        digests::check(&self.cell(table).log, &self.settings).await
+        self.check_digests_of(table, &|_| true).await
+    }
+
+    /// [`Self::check_digests`] of the table's log, and of those data files alone that are wanted, by their paths.
+    pub async fn check_digests_of(&self, table: Table, wanted: &(dyn Fn(&str) -> bool + Sync)) -> Result<Vec<Difference>> {
+        digests::check(&self.cell(table).log, &self.settings, wanted).await
     }
 
     pub(crate) fn cell(&self, table: Table) -> &Cell {

@@ -26,7 +26,7 @@ impl Bars {
 impl Progress for Bars {
     fn stage(&self, name: &str, total: Option<u64>) {
         let next = match total {
-            Some(total) => bar(Some(total), name, "{prefix:>24} {wide_bar} {pos}/{len} {msg}"),
+            Some(total) => bar(Some(total), name, "{prefix:>24} {wide_bar} {pos}/{len} {eta:>4} left {msg}"),
             None => bar(None, name, "{prefix:>24} {spinner} {elapsed} {msg}"),
         };
         std::mem::replace(&mut *self.current.lock(), next).finish_and_clear();

@@ -8,6 +8,7 @@ mod made;
 mod manifests;
 mod race;
 mod rebuilt;
+mod sampled;
 mod stack;
 mod tampered;
 mod world;

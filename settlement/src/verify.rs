@@ -11,6 +11,7 @@ mod epochs;
 mod event;
 mod manifests;
 mod no_more;
+mod sample;
 mod window;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
-use tributary_da::check::{Checked, check_all};
+use tributary_da::check::{Checked, Depth, Step};
 use tributary_da::{Certificates, Committer, DaClient};
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Genesis, Journal};
@@ -38,7 +39,10 @@ use crate::progress::Progress;
 use crate::record::EpochRecord;
 use crate::records::EpochRecords;
 
+#[cfg(test)]
+pub(crate) use chain::places;
 pub use event::EventReport;
+pub use sample::{Drawn, Sample, Sampled};
 
 /// What is checked, and what it is checked with.
 #[derive(Clone)]
@@ -66,6 +70,8 @@ pub struct VerifyRequest {
     pub epoch: Option<Epoch>,
     /// Check one event alone, from its bytes to the blob.
     pub event: Option<EventQuery>,
+    /// Check what is small in full, and of what is large a part drawn by chance.
+    pub sample: Option<Sample>,
 }
 
 /// Which event.
@@ -116,6 +122,9 @@ pub struct Report {
     /// The event that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventReport>,
+    /// What was drawn, if that was asked for: the counts above are then of what was recomputed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sampled>,
 }
 
 /// Checks; the report says what was checked.
@@ -143,12 +152,17 @@ pub async fn verify(sources: &Sources, request: &VerifyRequest, progress: &dyn P
         let what = format!("the batch is missing: {path} covers {}, but the journal ends at {heads}", record.cut);
         return Err(Invariant::S3.broken(chain::name(partition, seq), what));
     }
+    if let Some(sample) = request.sample {
+        sample::check(sources, sample, (&records, &heads), progress, &mut report).await?;
+        return Ok(report);
+    }
     let whole = match (request.epoch, records.last()) {
         (Some(_), Some(last)) => last.cut.clone(),
         _ => heads,
     };
     chain::check(sources, &whole, progress, &mut report).await?;
-    check_availability(sources, &records, progress, &mut report).await.map_err(|error| Invariant::D1.name_in(error))?;
+    let available = check_availability(sources, &records, Depth::All, progress, &mut report).await;
+    available.map_err(|error| Invariant::D1.name_in(error))?;
     check_lake(sources, &records, &whole, progress, &mut report).await.map_err(|error| Invariant::T1.name_in(error))?;
     let replayed = epochs::check(sources, &records, request.epoch, progress, &mut report).await;
     let replayed = replayed.map_err(|error| Invariant::S3.name_in(error))?;
@@ -223,19 +237,27 @@ fn check_partitions(genesis: &Genesis, records: &[EpochRecord]) -> Result<(), Se
     }
 }
 
-/// D1 and D2, and that the cut of every record is certified.
+/// D1 and, as deep as is asked, D2, and that the cut of every record is certified.
 async fn check_availability(
     sources: &Sources,
     records: &[EpochRecord],
+    depth: Depth,
     progress: &dyn Progress,
     report: &mut Report,
 ) -> Result<(), SettlementError> {
     let blobs = sources.certificates.blobs().await?;
     progress.stage("data availability", Some(blobs.len() as u64));
     let Sources { store, journal, client, committer, .. } = sources.clone();
-    let mut findings = check_all(Checked { store, journal, client, committer }, manifests::outstanding(sources));
-    if let Some(finding) = findings.try_next().await? {
-        return Err(of_finding(&finding.object).broken(finding.object, finding.what));
+    let checked = Checked { store, journal, client, committer };
+    let mut steps = tributary_da::check::check(checked, manifests::outstanding(sources), depth);
+    while let Some(step) = steps.try_next().await? {
+        match step {
+            Step::Found(finding) => return Err(of_finding(&finding.object).broken(finding.object, finding.what)),
+            Step::Right { compared } => {
+                report.blobs += u64::from(compared);
+                progress.advance(1);
+            }
+        }
     }
     let certified = sources.certificates.certified().await?;
     if let Some((record, (partition, seq))) = first_beyond(records, &certified) {
@@ -243,8 +265,6 @@ async fn check_availability(
         let what = format!("no certificate is recorded here: {path} covers {}, but certified is {certified}", record.cut);
         return Err(Invariant::S3.broken(tributary_da::names::certificate(partition, seq).to_string(), what));
     }
-    progress.advance(blobs.len() as u64);
-    report.blobs = blobs.len() as u64;
     Ok(())
 }
 
@@ -260,6 +280,11 @@ fn of_finding(object: &str) -> Invariant {
     }
 }
 
+/// What a damaged object of a table breaks.
+fn of_file(table: Table) -> Invariant {
+    if table.is_event_table() { Invariant::T1 } else { Invariant::S3 }
+}
+
 /// T1, and the bytes of every file, those of settlement's tables too.
 async fn check_lake(
     sources: &Sources,
@@ -271,8 +296,7 @@ async fn check_lake(
     progress.stage("files of the lake", Some(Table::ALL.len() as u64));
     for table in Table::ALL {
         if let Some(difference) = sources.lake.check_digests(*table).await?.into_iter().next() {
-            let invariant = if table.is_event_table() { Invariant::T1 } else { Invariant::S3 };
-            return Err(invariant.broken(difference.object.to_string(), difference.problem));
+            return Err(of_file(*table).broken(difference.object.to_string(), difference.problem));
         }
         report.tables += 1;
         progress.advance(1);

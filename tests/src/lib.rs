@@ -21,6 +21,7 @@ pub mod load;
 pub mod patience;
 pub mod play;
 pub mod publishers;
+pub mod python;
 pub mod questions;
 pub mod required;
 pub mod server;

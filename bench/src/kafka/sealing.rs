@@ -8,7 +8,7 @@ use super::deployment::Deployment;
 use super::role::Role;
 use super::sender::Sent;
 use super::topic::Topic;
-use crate::Outcome;
+use crate::{Outcome, counters};
 
 /// How long the sealer may take to reach the end of the topic.
 const CATCH_UP_MAX: Duration = Duration::from_secs(600);
@@ -132,8 +132,8 @@ impl Look {
 impl Counted {
     fn of(metrics: &str) -> Self {
         Self {
-            events: sum(metrics, "tributary_journal_events_total"),
-            duplicates: sum(metrics, "tributary_journal_duplicates_total"),
+            events: counters::sum(metrics, "tributary_journal_events_total"),
+            duplicates: counters::sum(metrics, "tributary_journal_duplicates_total"),
         }
     }
 
@@ -142,26 +142,16 @@ impl Counted {
     }
 }
 
-/// The sum of a counter over all its labels.
-fn sum(metrics: &str, counter: &str) -> u64 {
-    let values = metrics.lines().filter_map(|line| {
-        let rest = line.strip_prefix(counter).filter(|rest| rest.starts_with(['{', ' ']))?;
-        rest.rsplit(' ').next()?.parse::<u64>().ok()
-    });
-    values.sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn counters_are_summed_over_partitions_and_others_are_left_out() {
+    fn what_the_sealer_counted_is_read_from_its_metrics() {
         let metrics = "# HELP tributary_journal_events Events in batches written.\n\
                        # TYPE tributary_journal_events counter\n\
                        tributary_journal_events_total{partition=\"0\"} 17\n\
                        tributary_journal_events_total{partition=\"1\"} 4\n\
-                       tributary_journal_events_total_other{partition=\"1\"} 100\n\
                        tributary_journal_duplicates_total{partition=\"1\"} 2\n\
                        # EOF\n";
         assert_eq!(Counted::of(metrics), Counted { events: 21, duplicates: 2 });

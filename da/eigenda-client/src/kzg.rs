@@ -7,12 +7,13 @@
 //! - [`Opening`](crate::Opening): one symbol, one point. Other KZG libraries make and check the same.
 //! - [`JointOpening`](crate::JointOpening): any set of up to 256 symbols, two points.
 
-use ark_bn254::{Fr, G1Affine, G1Projective};
-use ark_ec::{CurveGroup, VariableBaseMSM};
+use ark_bn254::{Fr, G1Affine};
+use ark_ec::CurveGroup;
 
 use crate::blob::Blob;
 use crate::domain::Domain;
 use crate::point::{self, POINT_BYTES, PointError};
+use crate::products::sum_of_products;
 use crate::srs::Srs;
 use crate::symbol::Symbol;
 
@@ -109,8 +110,7 @@ pub(crate) fn combine(srs: &Srs, coefficients: &[Fr]) -> G1Affine {
     if coefficients.is_empty() {
         return G1Affine::identity();
     }
-    let powers = &srs.powers()[..coefficients.len()];
-    G1Projective::msm_unchecked(powers, coefficients).into_affine()
+    sum_of_products(&srs.powers()[..coefficients.len()], coefficients).into_affine()
 }
 
 /// Divides by X − `at`, in place, and gives the remainder, which is the value there. Synthetic division, or Horner's scheme: the
@@ -126,6 +126,7 @@ pub(crate) fn divide(coefficients: &mut Vec<Fr>, at: Fr) -> Fr {
 
 #[cfg(test)]
 mod tests {
+    use ark_bn254::G1Projective;
     use ark_ff::Field;
     use proptest::prelude::*;
 

@@ -36,6 +36,7 @@ pub mod kzg;
 pub mod opening;
 pub mod payload;
 pub mod point;
+mod products;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 pub mod srs;

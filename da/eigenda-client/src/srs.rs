@@ -9,15 +9,16 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use ark_bn254::{Bn254, Fq2, Fr, G1Affine, G1Projective, G2Affine};
+use ark_bn254::{Bn254, Fq2, Fr, G1Affine, G2Affine};
 use ark_ec::pairing::{Pairing, PairingOutput};
-use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup, VariableBaseMSM};
+use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
 use ark_ff::{Field, MontFp, PrimeField};
 #[cfg(feature = "parallel")]
 use rayon::prelude::*;
 
 use crate::domain::Domain;
 use crate::point::{self, COMPRESSED_BYTES, PointError};
+use crate::products::sum_of_products;
 
 /// `[τ]` of G2 of EigenDA's reference string, the same for mainnet and testnets. The number is `G2_TAU` of
 /// `rust-kzg-bn254-primitives` 0.1.4 (<https://github.com/Layr-Labs/rust-kzg-bn254>, `primitives/src/consts.rs`); every
@@ -131,8 +132,8 @@ impl Srs {
         let ratio = hash_to_number(&bytes);
         let coefficients = std::iter::successors(Some(Fr::ONE), |last| Some(*last * ratio));
         let coefficients = coefficients.take(shifted.len()).collect::<Vec<_>>();
-        let higher = G1Projective::msm_unchecked(shifted, &coefficients);
-        let lower = G1Projective::msm_unchecked(&self.powers[..shifted.len()], &coefficients);
+        let higher = sum_of_products(shifted, &coefficients);
+        let lower = sum_of_products(&self.powers[..shifted.len()], &coefficients);
         if pairings_cancel(higher.into_affine(), -lower.into_affine()) { Ok(()) } else { Err(SrsError::Foreign) }
     }
 

@@ -1,7 +1,7 @@
 //! `tributary verify`: recompute and compare; the first difference ends it with exit code 3.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use tributary_da::proof::{Proved, TEXT_BYTES_MAX};
 use tributary_schemas::event::EventType;
 use tributary_schemas::ids::Epoch;
 use tributary_schemas::units::{Hash, parse_hash};
-use tributary_settlement::verify::EventReport;
-use tributary_settlement::{EventQuery, Report, Sources, VerifyRequest, verify};
+use tributary_settlement::verify::{EventReport, Sample, Sampled};
+use tributary_settlement::{EpochRow, EventQuery, Report, Sources, VerifyRequest, verify};
 
 use super::settle::failure;
 use crate::exit::{Failure, Outcome};
@@ -35,8 +35,19 @@ pub struct Verify {
     /// The event's key, where several share source, id and type.
     #[arg(long, requires = "event")]
     key: Option<String>,
+    /// Check what is small in full, and of batches, blobs, data files and epochs N each, drawn by chance.
+    #[arg(long, value_name = "N", conflicts_with_all = ["epoch", "event"], value_parser = clap::value_parser!(u32).range(1..))]
+    sample: Option<u32>,
+    /// The seed of the draw, to draw the same again; one is made up and printed if none is named.
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    seed: Option<u32>,
     /// Check the proof of an event that lies in a file (- for standard input); nothing else is read.
-    #[arg(long, value_name = "FILE", requires = "blob_id", conflicts_with_all = ["epoch", "event", "data_dir", "config"])]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "blob_id",
+        conflicts_with_all = ["epoch", "event", "sample", "data_dir", "config"]
+    )]
     proof: Option<PathBuf>,
     /// The id of the blob to trust, for --proof: from elsewhere than the proof.
     #[arg(long, value_name = "ID", requires = "proof", value_parser = parse_blob_id)]
@@ -65,16 +76,22 @@ impl Verify {
             lake: Arc::clone(&record.lake),
             engine: Arc::clone(&record.engine),
         };
+        let request = self.request();
+        if let Some(Sample { size, seed }) = request.sample {
+            // A stderr that takes nothing is no reason to end.
+            let _ = writeln!(io::stderr(), "drawing {size} of each kind: --sample {size} --seed {seed} draws the same again");
+        }
         let bars = Bars::new();
-        let checked = verify(&sources, &self.request(), &bars).await;
+        let checked = verify(&sources, &request, &bars).await;
         bars.finish();
         let report = checked.map_err(failure)?;
         if self.json {
             return super::print_json(&report);
         }
-        match &report.event {
-            Some(event) => print!("{}", render_event(event)),
-            None => print!("{}", render(&report)),
+        match (&report.event, &report.sample) {
+            (Some(event), _) => print!("{}", render_event(event)),
+            (None, Some(sampled)) => print!("{}", render_sampled(&report, sampled)),
+            (None, None) => print!("{}", render(&report)),
         }
         Ok(())
     }
@@ -86,7 +103,8 @@ impl Verify {
             event_type: self.event_type,
             key: self.key.clone(),
         });
-        VerifyRequest { epoch: self.epoch, event }
+        let sample = self.sample.map(|size| Sample { size, seed: self.seed.unwrap_or_else(rand::random) });
+        VerifyRequest { epoch: self.epoch, event, sample }
     }
 }
 
@@ -196,10 +214,42 @@ fn render(report: &Report) -> String {
             report.identities_forgotten
         );
     }
-    for e in &report.epochs {
-        text += &format!("  epoch {}: {} wei for {} inferences, root {:#x}\n", e.epoch, e.fees, e.inferences, e.root);
+    text + &render_epochs(report)
+}
+
+fn render_epochs(report: &Report) -> String {
+    let line =
+        |e: &EpochRow| format!("  epoch {}: {} wei for {} inferences, root {:#x}\n", e.epoch, e.fees, e.inferences, e.root);
+    report.epochs.iter().map(line).collect()
+}
+
+fn render_sampled(report: &Report, sampled: &Sampled) -> String {
+    let Sampled { size, seed, batches, blobs, files, epochs, not_checked } = sampled;
+    let mut text = format!(
+        "deployment {}: no difference in a sample of {size} of each kind, seed {seed}\n  {} headers of {} partitions: hashes, \
+         chain; {} gaps of the log, accepted by an operator\n  {} of {} batches with {} events: hashes, Merkle roots, {} rows in \
+         the tables\n  {} of {} blobs fetched and compared with the batches; of all: plan, certificate, no gap and no overlap\n  \
+         {} of {} data files hashed; the logs of all tables\n  {} of {} epochs: the root over what every account has earned; of \
+         all: record and row\n  not checked:\n",
+        report.deployment,
+        batches.of,
+        report.partitions,
+        report.gaps,
+        batches.checked,
+        batches.of,
+        report.events,
+        report.rows,
+        blobs.checked,
+        blobs.of,
+        files.checked,
+        files.of,
+        epochs.checked,
+        epochs.of
+    );
+    for what in not_checked {
+        text += &format!("    {what}\n");
     }
-    text
+    text + &render_epochs(report)
 }
 
 fn render_event(event: &EventReport) -> String {

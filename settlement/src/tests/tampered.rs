@@ -214,7 +214,7 @@ async fn an_event_is_proved_from_its_bytes_to_the_blob_and_an_ambiguous_one_asks
         event_type: Some(event.draft.event_type()),
         key: Some(event.draft.key().to_owned()),
     };
-    let request = VerifyRequest { epoch: None, event: Some(query.clone()) };
+    let request = VerifyRequest { event: Some(query.clone()), ..VerifyRequest::default() };
     let report = verify(&sources, &request, &Silent).await.unwrap().event.unwrap();
     assert_eq!(report.key, event.draft.key());
     assert!(report.epoch.is_some());
@@ -225,7 +225,7 @@ async fn an_event_is_proved_from_its_bytes_to_the_blob_and_an_ambiguous_one_asks
     assert_eq!((proved.header.seq.get(), proved.ordinal), (report.seq, report.ordinal));
     assert_eq!(protobuf::decode(&proof.raw.0).unwrap().draft, event.draft);
     let absent = EventQuery { id: "nobody-sent-this".to_owned(), ..query };
-    let request = VerifyRequest { epoch: None, event: Some(absent) };
+    let request = VerifyRequest { event: Some(absent), ..VerifyRequest::default() };
     let refused = verify(&sources, &request, &Silent).await.unwrap_err();
     assert!(matches!(refused, SettlementError::Refused(_)), "{refused}");
 }
@@ -233,7 +233,7 @@ async fn an_event_is_proved_from_its_bytes_to_the_blob_and_an_ambiguous_one_asks
 #[tokio::test(flavor = "multi_thread")]
 async fn an_earlier_epoch_alone_is_checked_and_one_not_closed_is_refused() {
     let stack = settled(3).await;
-    let request = |n| VerifyRequest { epoch: Some(epoch(n)), event: None };
+    let request = |n| VerifyRequest { epoch: Some(epoch(n)), ..VerifyRequest::default() };
     let report = verify(&stack.sources(), &request(2), &Silent).await.unwrap();
     assert_eq!(report.epochs.iter().map(|row| row.epoch).collect::<Vec<_>>(), [2]);
     let error = verify(&stack.sources(), &request(4), &Silent).await.unwrap_err();

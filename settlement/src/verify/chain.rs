@@ -1,12 +1,14 @@
 //! The chain of every partition: each batch's own hashes, its link to the one before, its root over its events, and that no
 //! event repeats another within the window.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tributary_journal::idlist::{self, Entries};
-use tributary_journal::{Header, JournalError, SealedBatch};
+use tributary_journal::{Genesis, Header, JournalError, SealedBatch};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::identity::{ContentDigest, Identities, Identity};
 use tributary_schemas::ids::{Partition, Seq};
@@ -18,8 +20,15 @@ use crate::error::SettlementError;
 use crate::invariant::Invariant;
 use crate::progress::Progress;
 
+/// How many batches are read and hashed at the same time; headers alone are 248 bytes.
+const BATCHES_AT_ONCE: usize = 4;
+const HEADERS_AT_ONCE: usize = 32;
+
 /// The invariant that is broken, and by what.
 type Broken = (Invariant, String);
+
+/// Where a batch lies.
+type Place = (Partition, Seq);
 
 /// Checks every batch that the cut covers: J1, J3, J4 and J5.
 pub(super) async fn check(
@@ -28,33 +37,130 @@ pub(super) async fn check(
     progress: &dyn Progress,
     report: &mut Report,
 ) -> Result<(), SettlementError> {
-    progress.stage("batches", Some(cut.iter().map(|(_, last)| last.get() + 1).sum()));
-    let length = sources.journal.settings().seen_window;
+    progress.stage("batches", Some(batches_of(cut)));
     for (partition, last) in cut.iter() {
         let mut previous: Option<Header> = None;
-        let mut window = Window::new(length, IDENTITIES_MAX);
-        for seq in (0..=last.get()).filter_map(Seq::new) {
-            let batch = match sources.journal.read(partition, seq).await {
-                Ok(batch) => batch,
-                Err(error) => return Err(unreadable(&*sources.store, error).await),
-            };
-            let entries = check_batch(sources, batch.clone(), previous.as_ref(), (partition, seq))
-                .await
-                .map_err(|(invariant, what)| invariant.broken(name(partition, seq), what))?;
-            let identities: Vec<Identity> = entries.iter().map(|(identity, _)| *identity).collect();
-            if let Some(repeated) = window.take(&batch.header, &identities) {
-                return Err(repetition(&batch, repeated, length));
-            }
-            report.identity_lists += u64::from(check_list(sources, &batch.header, &entries).await?);
-            report.gaps += u64::from(batch.header.gap);
-            report.batches += 1;
-            report.events += u64::from(batch.header.events);
-            previous = Some(batch.header);
+        let mut window = Window::new(sources.journal.settings().seen_window, IDENTITIES_MAX);
+        let mut batches = stream::iter(places(partition, last).map(|place| Opened::of(sources, place))).buffered(BATCHES_AT_ONCE);
+        while let Some(read) = batches.next().await {
+            previous = Some(read?.check(sources, previous.as_ref(), &mut window, report)?);
             progress.advance(1);
         }
         report.identities_forgotten += window.forgotten();
     }
     Ok(())
+}
+
+/// Checks of every batch that the cut covers its header alone, and that it continues the one before: J1.
+pub(super) async fn check_headers(
+    sources: &Sources,
+    cut: &Cut,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(), SettlementError> {
+    progress.stage("headers", Some(batches_of(cut)));
+    for (partition, last) in cut.iter() {
+        let mut previous: Option<Header> = None;
+        let headers = places(partition, last).map(|(partition, seq)| sources.journal.header(partition, seq));
+        let mut headers = stream::iter(headers).buffered(HEADERS_AT_ONCE).zip(stream::iter(places(partition, last)));
+        while let Some((header, place)) = headers.next().await {
+            let header = match header {
+                Ok(header) => header,
+                Err(error) => return Err(unreadable(&*sources.store, error).await),
+            };
+            let linked = check_link(&header, previous.as_ref(), place);
+            linked.map_err(|what| Invariant::J1.broken(name(place.0, place.1), what))?;
+            report.gaps += u64::from(header.gap);
+            previous = Some(header);
+            progress.advance(1);
+        }
+    }
+    Ok(())
+}
+
+/// Checks some batches, each by itself: J1 to the batch before, J3, J5, and of J4 that no event repeats another of its batch.
+pub(super) async fn check_some(
+    sources: &Sources,
+    some: &BTreeSet<Place>,
+    progress: &dyn Progress,
+    report: &mut Report,
+) -> Result<(), SettlementError> {
+    progress.stage("batches", Some(some.len() as u64));
+    let gaps = report.gaps;
+    let with_header_before = some.iter().map(|(partition, seq)| async move {
+        let before = match seq.previous() {
+            Some(before) => Some(sources.journal.header(*partition, before).await?),
+            None => None,
+        };
+        Ok::<_, SettlementError>((before, Opened::of(sources, (*partition, *seq)).await?))
+    });
+    let mut batches = stream::iter(with_header_before).buffered(BATCHES_AT_ONCE);
+    while let Some(read) = batches.next().await {
+        let (before, read) = read?;
+        let mut alone = Window::new(sources.journal.settings().seen_window, IDENTITIES_MAX);
+        read.check(sources, before.as_ref(), &mut alone, report)?;
+        progress.advance(1);
+    }
+    // They were counted with the headers.
+    report.gaps = gaps;
+    Ok(())
+}
+
+/// How many batches a cut covers.
+pub(super) fn batches_of(cut: &Cut) -> u64 {
+    cut.iter().map(|(_, last)| last.get() + 1).sum()
+}
+
+/// The batches of a partition up to the last.
+pub(crate) fn places(partition: Partition, last: Seq) -> impl Iterator<Item = Place> {
+    (0..=last.get()).filter_map(Seq::new).map(move |seq| (partition, seq))
+}
+
+/// A batch, and what was computed and read for it; still to be compared.
+struct Opened {
+    batch: SealedBatch,
+    place: Place,
+    entries: Result<Entries, Broken>,
+    listed: Result<Option<(Header, Entries)>, JournalError>,
+}
+
+impl Opened {
+    async fn of(sources: &Sources, place: Place) -> Result<Self, SettlementError> {
+        let (partition, seq) = place;
+        let batch = match sources.journal.read(partition, seq).await {
+            Ok(batch) => batch,
+            Err(error) => return Err(unreadable(&*sources.store, error).await),
+        };
+        let entries = entries_of(sources.journal.genesis().clone(), batch.clone()).await;
+        Ok(Self { batch, place, entries, listed: sources.journal.ids(partition, seq).await })
+    }
+
+    /// Compares it with the header before and the events in the window, in the order in which a difference is nearest to its
+    /// cause. Gives its header.
+    fn check(
+        self,
+        sources: &Sources,
+        previous: Option<&Header>,
+        window: &mut Window,
+        report: &mut Report,
+    ) -> Result<Header, SettlementError> {
+        let Self { batch, place: (partition, seq), entries, listed } = self;
+        let broken = |(invariant, what): Broken| invariant.broken(name(partition, seq), what);
+        check_link(&batch.header, previous, (partition, seq)).map_err(|what| broken((Invariant::J1, what)))?;
+        if batch.header.deployment != sources.journal.genesis().deployment {
+            return Err(broken((Invariant::J1, "it belongs to another deployment".to_owned())));
+        }
+        let entries = entries.map_err(broken)?;
+        let identities: Vec<Identity> = entries.iter().map(|(identity, _)| *identity).collect();
+        if let Some(repeated) = window.take(&batch.header, &identities) {
+            return Err(repetition(&batch, repeated, sources.journal.settings().seen_window));
+        }
+        report.identity_lists += u64::from(is_listed(listed, &batch.header, &entries)?);
+        report.gaps += u64::from(batch.header.gap);
+        report.batches += 1;
+        report.events += u64::from(batch.header.events);
+        Ok(batch.header)
+    }
 }
 
 pub(super) fn name(partition: Partition, seq: Seq) -> String {
@@ -90,33 +196,24 @@ fn repetition(batch: &SealedBatch, repeated: Repeated, window: Duration) -> Sett
 }
 
 /// J5. Whether the batch has a list of identities; it can be made again, so that one is missing is no difference.
-async fn check_list(sources: &Sources, header: &Header, entries: &Entries) -> Result<bool, SettlementError> {
-    let listed = match sources.journal.ids(header.partition, header.seq).await {
-        Ok(None) => return Ok(false),
-        Ok(Some(listed)) => listed,
-        Err(error) => return Err(Invariant::J5.name_in(error.into())),
-    };
-    if (&listed.0, &listed.1) == (header, entries) {
-        return Ok(true);
+fn is_listed(
+    listed: Result<Option<(Header, Entries)>, JournalError>,
+    header: &Header,
+    entries: &Entries,
+) -> Result<bool, SettlementError> {
+    match listed.map_err(|error| Invariant::J5.name_in(error.into()))? {
+        None => Ok(false),
+        Some(listed) if (&listed.0, &listed.1) == (header, entries) => Ok(true),
+        Some(_) => {
+            let object = idlist::path(header.partition, header.seq).to_string();
+            Err(Invariant::J5.broken(object, "it is not the list of the identities in its batch"))
+        }
     }
-    let object = idlist::path(header.partition, header.seq).to_string();
-    Err(Invariant::J5.broken(object, "it is not the list of the identities in its batch"))
 }
 
-/// Checks one batch; gives the identities of its events in their order.
-async fn check_batch(
-    sources: &Sources,
-    batch: SealedBatch,
-    previous: Option<&Header>,
-    (partition, seq): (Partition, Seq),
-) -> Result<Entries, Broken> {
-    let genesis = sources.journal.genesis().clone();
-    check_link(&batch.header, previous, (partition, seq)).map_err(|what| (Invariant::J1, what))?;
-    if batch.header.deployment != genesis.deployment {
-        return Err((Invariant::J1, "it belongs to another deployment".to_owned()));
-    }
+/// J3: recomputes the root, and decodes every event. Gives the identities of the events in their order.
+async fn entries_of(genesis: Genesis, batch: SealedBatch) -> Result<Entries, Broken> {
     let checked = tokio::task::spawn_blocking(move || -> Result<Entries, Broken> {
-        // J3.
         batch.verify_root().map_err(|damage| (Invariant::J3, damage.to_string()))?;
         batch.decision().map_err(|damage| (Invariant::J3, damage.to_string()))?;
         let events = batch.events().map_err(|damage| (Invariant::J3, damage.to_string()))?;
