@@ -11,7 +11,7 @@ use tributary_tests::play::settle;
 use tributary_tests::publishers::copy_all;
 use tributary_tests::server::{Options, Server};
 use tributary_tests::worlds::{self, World};
-use tributary_tests::{Outcome, blobs, command, ensure, long};
+use tributary_tests::{Outcome, blobs, command, ensure};
 
 /// All that was sent is available within this after its last event was taken.
 const AVAILABLE_WITHIN: Duration = Duration::from_secs(30);
@@ -103,10 +103,9 @@ async fn the_flywheel_through_eigendas_proxy_and_from_its_blobs_alone_before_and
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_world_through_the_local_backend_and_from_its_blobs_alone() -> Outcome {
+async fn the_flywheel_through_the_local_backend_and_from_its_blobs_alone() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let world = if long() { worlds::flywheel()? } else { worlds::edge(9)? };
-    let settled = Settled::new(world, Options { partitions: Some(4), ..Options::default() }).await?;
+    let settled = Settled::new(worlds::flywheel()?, Options { partitions: Some(4), ..Options::default() }).await?;
     let archive = settled.archive_alone(folder.path())?;
     settled.rebuilds_equal(&archive, &folder.path().join("from the archive")).await
 }
