@@ -1,12 +1,13 @@
 //! Data availability: what commitments and proofs take, how fast a backlog is published, checked and rebuilt, and the bare
-//! multi-scalar multiplication beside it.
+//! multi-scalar multiplication beside it, ours and that of EigenDA's own client.
 
 mod backlog;
 mod checking;
 mod commitments;
 mod evidence;
+mod gnark;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tokio::task::block_in_place;
@@ -19,6 +20,7 @@ pub use backlog::Publishing;
 pub use checking::Check;
 pub use commitments::{Ceiling, Commitment};
 pub use evidence::Evidence;
+pub use gnark::Gnark;
 
 /// How much is measured.
 #[derive(clap::Args)]
@@ -35,6 +37,9 @@ pub struct Options {
     /// How many of each kind a check by sample draws.
     #[arg(long, default_value_t = 20)]
     pub da_sample: u32,
+    /// What commits as EigenDA's own client does (`scripts/gnark` builds it); absent: no comparison.
+    #[arg(long)]
+    pub gnark: Option<PathBuf>,
 }
 
 /// The figures.
@@ -46,6 +51,8 @@ pub struct Da {
     pub commitments: Vec<Commitment>,
     /// Bare multiplications of the largest size, on one core and on more.
     pub ceilings: Vec<Ceiling>,
+    /// The multiplication of EigenDA's own client, of the largest size.
+    pub gnark: Option<Gnark>,
     /// A backlog published, on as many cores.
     pub publishing: Vec<Publishing>,
     /// The proof of an event.
@@ -65,6 +72,10 @@ pub async fn measure(bin: &Path, flywheel: &Path, options: &Options) -> Outcome<
     let cores = std::thread::available_parallelism()?.get().min(2);
     let ceilings = (1..=cores).map(|cores| block_in_place(|| commitments::ceiling(largest, cores, options.da_runs)));
     let ceilings = ceilings.collect::<Outcome<Vec<_>>>()?;
+    let gnark = match &options.gnark {
+        Some(gnark) => Some(gnark::measure(gnark, largest, options.da_runs).await?),
+        None => None,
+    };
     let backlog = Backlog::fill(bin, flywheel, options.da_rounds).await?;
     let mut publishing = Vec::new();
     for cores in 1..=cores {
@@ -75,5 +86,5 @@ pub async fn measure(bin: &Path, flywheel: &Path, options: &Options) -> Outcome<
     flow::settle(&server, bin).await?;
     server.stop().await?;
     let checks = checking::measure(bin, &backlog, options.da_sample).await?;
-    Ok(Da { points_seconds, commitments: sizes, ceilings, publishing, evidence, checks })
+    Ok(Da { points_seconds, commitments: sizes, ceilings, gnark, publishing, evidence, checks })
 }

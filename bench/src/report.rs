@@ -190,10 +190,22 @@ impl fmt::Display for Soak {
 
 impl fmt::Display for Da {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { points_seconds, commitments, ceilings, publishing, evidence, checks } = self;
+        let Self { points_seconds, commitments, ceilings, gnark, publishing, evidence, checks } = self;
         writeln!(f, "| reading the points for the largest blob, once | {:.0} ms |", points_seconds * 1e3)?;
         for commitment in commitments {
             commitment.fmt(f)?;
+        }
+        if let Some((gnark, largest)) = gnark.as_ref().zip(commitments.iter().max_by_key(|commitment| commitment.symbols)) {
+            let (one, all, ours) = (gnark.one_core_seconds, gnark.all_cores_seconds, largest.multiplication_seconds);
+            write!(f, "| gnark-crypto, the multiplication of {} symbols on one core and on all | ", largest.symbols)?;
+            writeln!(
+                f,
+                "{:.1} ms, {:.1} ms; ours on one core {:.1} ms, ratio {:.2} |",
+                one * 1e3,
+                all * 1e3,
+                ours * 1e3,
+                one / ours
+            )?;
         }
         for (run, ceiling) in publishing.iter().zip(ceilings) {
             let (rate, cpu) = (run.per_second() / 1e6, run.cpu_seconds * 1e9 / run.bytes as f64);

@@ -70,12 +70,19 @@ pub async fn measure(symbols: u32, runs: u32) -> Outcome<Commitment> {
     Ok(Commitment { symbols, payload_bytes, transform_seconds, multiplication_seconds, commit_seconds, open_seconds })
 }
 
+/// A blob of so many symbols, filled to the last byte, and its commitment.
+pub fn filled(symbols: u32) -> Outcome<(Blob, Point)> {
+    let domain = Domain::new(symbols)?;
+    let blob = Blob::of(&EncodedPayload::encode(&payload(domain.payload_bytes_max()))?);
+    let commitment = Point::to(&blob, &*Committer::shipped().points_for(domain)?)?;
+    Ok((blob, commitment))
+}
+
 /// Multiplies on so many threads at once.
 pub fn ceiling(symbols: u32, cores: usize, runs: u32) -> Outcome<Ceiling> {
     let domain = Domain::new(symbols)?;
-    let payload = payload(domain.payload_bytes_max());
     let srs = Committer::shipped().points_for(domain)?;
-    let blob = Blob::of(&EncodedPayload::encode(&payload)?);
+    let (blob, _) = filled(symbols)?;
     let runs = runs.max(1);
     let multiply = || (0..runs).try_for_each(|_| Point::to(&blob, &srs).map(drop));
     let (seconds, ()) = timed(|| {
@@ -84,7 +91,7 @@ pub fn ceiling(symbols: u32, cores: usize, runs: u32) -> Outcome<Ceiling> {
             threads.into_iter().try_for_each(|thread| Ok(thread.join().map_err(|_| "a thread panicked")??))
         })
     })?;
-    let bytes = payload.len() as f64 * f64::from(runs) * cores as f64;
+    let bytes = domain.payload_bytes_max() as f64 * f64::from(runs) * cores as f64;
     Ok(Ceiling { cores, bytes_per_second: bytes / seconds })
 }
 
