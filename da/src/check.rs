@@ -88,7 +88,7 @@ pub type Outstanding = Box<dyn FnOnce(Vec<ManifestRecord>) -> BoxFuture<'static,
 ///
 /// - each record has its canonical spelling and its own hash, lies under its own name and belongs to this deployment;
 /// - the plans of a partition tile its sequence from 0 without gap or overlap, and so do the certificates;
-/// - each certificate carries out its plan; only the last plan of a partition may still lack one;
+/// - each certificate carries out its plan; plans may lack one only behind the last that has one, however many of them are under way;
 /// - each payload is what was certified, and its batches are byte for byte those of the journal: from the backend, and in the
 ///   archive;
 /// - the recorded pages of manifests follow each other, and each comes back as it was certified; what they say is not looked at;
@@ -172,6 +172,15 @@ impl Listing {
         Ok(())
     }
 
+    /// The certificates that are listed, and of plans before them those that are not: they may have been recorded behind the listing's
+    /// back, which reads no two names at the same time.
+    fn with_overtaken(&self) -> BTreeSet<(Partition, Seq)> {
+        let overtaken = |(partition, first): &&(Partition, Seq)| {
+            self.certificates.range((*partition, *first)..).next().is_some_and(|(later, _)| later == partition)
+        };
+        self.plans.iter().filter(overtaken).chain(&self.certificates).copied().collect()
+    }
+
     fn has_a_name(path: &Path) -> bool {
         let record = |under| names::parse_record(under, path).is_some();
         let other = names::parse_payload(path).is_some() || names::parse_outbox(path).is_some();
@@ -211,11 +220,11 @@ impl Audit {
                 Err(error) => lane.findings.push(finding(error)?),
             }
         }
-        for (partition, first) in &listing.certificates {
-            let lane = lanes.entry(*partition).or_default();
-            let Some(bytes) = read(store, &names::certificate(*partition, *first)).await? else { continue };
-            match BlobRecord::decode(*partition, *first, &bytes) {
-                Ok(blob) => lane.blobs.extend([(*first, blob)]),
+        for (partition, first) in listing.with_overtaken() {
+            let lane = lanes.entry(partition).or_default();
+            let Some(bytes) = read(store, &names::certificate(partition, first)).await? else { continue };
+            match BlobRecord::decode(partition, first, &bytes) {
+                Ok(blob) => lane.blobs.extend([(first, blob)]),
                 Err(error) => lane.findings.push(finding(error)?),
             }
         }
@@ -384,13 +393,13 @@ fn steps(findings: Vec<Finding>) -> BoxStream<'static, Result<Step, DaError>> {
 fn paired(lane: LaneRecords) -> (Vec<Finding>, Vec<Pair>) {
     let LaneRecords { plans, mut blobs, mut findings } = lane;
     findings.extend(tiling(&plans));
-    let last = plans.len().saturating_sub(1);
+    let last_recorded = blobs.keys().next_back().copied();
     let mut pairs = Vec::with_capacity(plans.len());
-    for (i, plan) in plans.into_iter().enumerate() {
+    for plan in plans {
         let blob = blobs.remove(&plan.first_seq);
-        if blob.is_none() && i < last {
+        if blob.is_none() && last_recorded.is_some_and(|last| plan.first_seq < last) {
             let name = names::certificate(plan.partition, plan.first_seq);
-            findings.push(found(&name, "it is missing or damaged, though a later blob is planned"));
+            findings.push(found(&name, "it is missing or damaged, though a later blob has its certificate"));
         }
         pairs.push((plan, blob));
     }

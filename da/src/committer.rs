@@ -1,18 +1,22 @@
 //! Commits to payloads: the one place where the reference string is kept and where commitments are computed.
 
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use bytes::Bytes;
 use eigenda_client::point::COMPRESSED_BYTES;
 use eigenda_client::{Blob, Commitment, Domain, EncodedPayload, KzgError, PayloadError, Srs, SrsError};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::error::DaError;
 use crate::names;
+use crate::settings::BLOBS_IN_FLIGHT_LIMIT;
 
 /// The first points of EigenDA's reference string; `da/srs/README.md` says where they are from.
 const SHIPPED_BYTES: &[u8] = include_bytes!("../srs/g1-32768.point");
@@ -20,8 +24,8 @@ const SHIPPED_BYTES: &[u8] = include_bytes!("../srs/g1-32768.point");
 pub const SHIPPED_SYMBOLS: u32 = 1 << 15;
 /// So many points are read at once. Each costs a square root, and a small blob should not wait for the points of a large one.
 const STEPS: [u32; 5] = [1 << 10, 1 << 12, SHIPPED_SYMBOLS, 1 << 17, Domain::SYMBOLS_MAX];
-/// How many commitments are remembered.
-const REMEMBERED_MAX: usize = 256;
+/// How many commitments are remembered: those of all blobs that may be under way, so that none is computed again when it is read back.
+const REMEMBERED_MAX: usize = 4 * BLOBS_IN_FLIGHT_LIMIT;
 
 /// The shipped points, once for the whole process.
 static SHIPPED: Points = Points { file: None, points: SHIPPED_SYMBOLS, steps: [const { Mutex::new(None) }; STEPS.len()] };
@@ -49,18 +53,19 @@ impl BlobCommitment {
 
 /// Computes commitments away from the threads that serve, and remembers the last ones by the hash of the payload.
 ///
-/// A commitment takes a transform and a multi-scalar multiplication of the size of the blob, and about four times its memory. Its
-/// callers bound how many are under way.
+/// A commitment takes a transform and a multi-scalar multiplication of the size of the blob, and about four times its memory. So many
+/// are computed at once as there are cores, the others wait in their order; one that is remembered waits for nothing.
 pub struct Committer {
     /// For blobs that the shipped points do not reach.
     larger: Option<Points>,
     remembered: Mutex<VecDeque<(Hash, BlobCommitment)>>,
+    cores: Arc<Semaphore>,
 }
 
 impl Committer {
     /// With the points that are shipped, for blobs of 1 MiB at most.
     pub fn shipped() -> Arc<Self> {
-        Arc::new(Self { larger: None, remembered: Mutex::default() })
+        Self::over(None)
     }
 
     /// With a whole `g1.point` file for larger blobs. It is read when the first such blob comes, as far as that needs.
@@ -77,7 +82,12 @@ impl Committer {
             return Err(refused(format!("it has {points} points, {SHIPPED_SYMBOLS} are shipped already")));
         }
         let larger = Points { file: Some(path.to_owned()), points: symbols, steps: Default::default() };
-        Ok(Arc::new(Self { larger: Some(larger), remembered: Mutex::default() }))
+        Ok(Self::over(Some(larger)))
+    }
+
+    fn over(larger: Option<Points>) -> Arc<Self> {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        Arc::new(Self { larger, remembered: Mutex::default(), cores: Arc::new(Semaphore::new(cores)) })
     }
 
     /// The largest payload that can be committed to.
@@ -109,13 +119,22 @@ impl Committer {
     /// The commitment to a payload in a blob of a given size, such as a certificate names it. Errors as [`Self::commit`].
     pub async fn commit_in(self: &Arc<Self>, domain: Domain, payload: &Bytes) -> Result<BlobCommitment, DaError> {
         let (this, payload) = (Arc::clone(self), payload.clone());
-        match tokio::task::spawn_blocking(move || this.compute(domain, &payload)).await {
-            Ok(computed) => computed,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => resume_unwind(panic),
-                Err(ended) => Err(DaError::retry("commitment", ended)),
-            },
-        }
+        let known = away(move || {
+            let hash = keccak256(&payload);
+            Ok((this.known(hash, domain), hash, payload))
+        });
+        let (hash, payload) = match known.await? {
+            (Some(known), ..) => return Ok(known),
+            (None, hash, payload) => (hash, payload),
+        };
+        let core = Arc::clone(&self.cores).acquire_owned().await.expect("the semaphore is never closed");
+        let this = Arc::clone(self);
+        away(move || {
+            // Kept by the computation itself, which goes on even if nobody waits for it any more.
+            let _core = core;
+            this.compute(hash, domain, &payload)
+        })
+        .await
     }
 
     /// Checks that `claimed` is the commitment to the payload. Errors as [`Self::commit`], and [`DaError::Corrupt`] naming
@@ -133,11 +152,15 @@ impl Committer {
         }
     }
 
-    fn compute(&self, domain: Domain, payload: &[u8]) -> Result<BlobCommitment, DaError> {
-        let hash = keccak256(payload);
+    fn known(&self, hash: Hash, domain: Domain) -> Option<BlobCommitment> {
         let known = |(known, found): &&(Hash, BlobCommitment)| *known == hash && found.domain == domain;
-        if let Some((_, found)) = self.remembered.lock().iter().find(known) {
-            return Ok(*found);
+        self.remembered.lock().iter().find(known).map(|(_, found)| *found)
+    }
+
+    fn compute(&self, hash: Hash, domain: Domain, payload: &[u8]) -> Result<BlobCommitment, DaError> {
+        // Whoever waited with the same payload may have been second.
+        if let Some(found) = self.known(hash, domain) {
+            return Ok(found);
         }
         let encoded = EncodedPayload::encode_in(domain, payload).map_err(|e| refused(hash, &e))?;
         let srs = self.points_for(domain)?;
@@ -194,6 +217,17 @@ impl Points {
     }
 }
 
+/// Does something that takes long away from the threads that serve.
+async fn away<T: Send + 'static>(work: impl FnOnce() -> Result<T, DaError> + Send + 'static) -> Result<T, DaError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(ended) => match ended.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(ended) => Err(DaError::retry("commitment", ended)),
+        },
+    }
+}
+
 fn refused(payload: Hash, error: &PayloadError) -> DaError {
     DaError::reject(format!("payload {payload}"), error.to_string())
 }
@@ -235,6 +269,24 @@ mod tests {
         let mut other = payload.to_vec();
         other[3999] ^= 1;
         assert_ne!(committer.commit(&Bytes::from(other)).await.unwrap(), computed);
+    }
+
+    #[tokio::test]
+    async fn no_more_commitments_are_computed_at_once_than_there_are_cores_and_what_is_remembered_waits_for_none() {
+        let committer = Committer::shipped();
+        let known = Bytes::from(vec![7; 4000]);
+        let computed = committer.commit(&known).await.unwrap();
+        let cores = u32::try_from(available_parallelism().unwrap().get()).unwrap();
+        let busy = committer.cores.acquire_many(cores).await.unwrap();
+        assert_eq!(committer.commit(&known).await.unwrap(), computed);
+        let (payload, waiting) = (Bytes::from(vec![8; 4000]), Arc::clone(&committer));
+        let waiting = tokio::spawn(async move { waiting.commit(&payload).await });
+        // By itself it takes some milliseconds.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished());
+        drop(busy);
+        waiting.await.unwrap().unwrap();
+        assert_eq!(committer.cores.available_permits(), cores as usize);
     }
 
     #[tokio::test]

@@ -54,10 +54,21 @@ impl Dispersal {
     }
 
     /// The same without waiting: [`DaError::UnderWay`] while another publisher is at it.
-    pub(crate) async fn attempt(&self, payload: &Bytes) -> Result<Certificate, DaError> {
-        let committed = self.patience.run(|| self.committer.commit(payload)).await?;
+    async fn attempt(&self, payload: &Bytes) -> Result<Certificate, DaError> {
         // The archive first: what a backend has may be gone before anybody reads it.
-        archive::put(&self.store, &committed, payload, &self.patience).await?;
+        self.archive(payload).await?;
+        self.send(payload).await
+    }
+
+    /// Puts the payload into the archive. That costs nothing and may be cut off.
+    pub(crate) async fn archive(&self, payload: &Bytes) -> Result<(), DaError> {
+        let committed = self.patience.run(|| self.committer.commit(payload)).await?;
+        archive::put(&self.store, &committed, payload, &self.patience).await
+    }
+
+    /// Publishes a payload that lies in the archive, and reads it back: [`DaError::UnderWay`] while another publisher is at it. To cut it
+    /// off may be to pay for it in vain.
+    pub(crate) async fn send(&self, payload: &Bytes) -> Result<Certificate, DaError> {
         let certificate = self.patience.run(|| self.client.disperse(payload.clone())).await?;
         self.metrics.dispersals.inc();
         let checked = self.read_back(&certificate, payload).await;

@@ -16,6 +16,7 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use parking_lot::Mutex;
 use tributary_journal::{Contents, Journal, SealedBatch};
 use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Timestamp};
 use tributary_schemas::units::keccak256;
@@ -70,11 +71,17 @@ pub struct Faulty {
     fault: Fault,
     puts: AtomicU64,
     gets: AtomicU64,
+    names: Mutex<Vec<Path>>,
 }
 
 impl Faulty {
     pub fn new(behind: Arc<dyn ObjectStore>, fault: Fault) -> Arc<Self> {
-        Arc::new(Self { behind, fault, puts: AtomicU64::new(0), gets: AtomicU64::new(0) })
+        Arc::new(Self { behind, fault, puts: AtomicU64::new(0), gets: AtomicU64::new(0), names: Mutex::default() })
+    }
+
+    /// The names that were put, in the order in which that was asked for.
+    pub fn names(&self) -> Vec<Path> {
+        self.names.lock().clone()
     }
 
     pub fn puts(&self) -> u64 {
@@ -125,6 +132,7 @@ impl ObjectStore for Faulty {
             return Err(lost());
         }
         let number = self.puts.fetch_add(1, Ordering::SeqCst);
+        self.names.lock().push(location.clone());
         match self.fault {
             Fault::DiesBefore(put) if number >= put => return Err(lost()),
             _ => {}

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub plans_adopted: Counter,
     /// Blobs that another publisher was at, which were left to it for a while.
     pub waits: Counter,
+    /// Blobs under way: each holds its payload.
+    pub in_flight: Family<PartitionLabel, Gauge>,
     /// Payloads that did not read back as they were dispersed.
     pub read_back_failures: Counter,
     /// Operations of a store or backend that were tried again.
@@ -71,6 +73,7 @@ impl Default for Metrics {
             certificates_lost: Counter::default(),
             plans_adopted: Counter::default(),
             waits: Counter::default(),
+            in_flight: Family::default(),
             read_back_failures: Counter::default(),
             retries: Counter::default(),
             rounds_failed: Counter::default(),
@@ -95,6 +98,7 @@ impl Metrics {
         da.register("certificates_lost", "Certificates that came second and do not count", self.certificates_lost.clone());
         da.register("plans_adopted", "Plans found in place and carried out", self.plans_adopted.clone());
         da.register("waits", "Blobs that were left to another publisher for a while", self.waits.clone());
+        da.register("blobs_in_flight", "Blobs under way", self.in_flight.clone());
         da.register("read_back_failures", "Payloads that did not read back as dispersed", self.read_back_failures.clone());
         da.register("retries", "Operations that were tried again", self.retries.clone());
         da.register("rounds_failed", "Rounds of a partition that failed and will be tried again", self.rounds_failed.clone());

@@ -234,11 +234,16 @@ impl Outbox {
         }
     }
 
-    /// Remembers what is known now. Of a payload that finds no room, and of the one that makes room, the store is asked again.
+    /// Remembers what is known now. Of the payload that makes room the store is asked again; so it is one, if there is one, of which
+    /// the store knows all: that nothing was sent under an attempt of ours is known here alone.
     fn remember(&self, payload_hash: Hash, now_known: Known) {
         let mut known = self.known.lock();
         if known.len() >= REMEMBERED_MAX && !known.contains_key(&payload_hash) {
-            known.pop_first();
+            let in_store = known.iter().find(|(_, known)| known.unsent.is_none()).map(|(payload, _)| *payload);
+            match in_store {
+                Some(payload) => drop(known.remove(&payload)),
+                None => drop(known.pop_first()),
+            }
         }
         known.insert(payload_hash, now_known);
     }

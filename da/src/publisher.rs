@@ -18,7 +18,7 @@ use crate::error::DaError;
 use crate::gauges::Gauges;
 use crate::lane::{Lane, LaneState, Shared};
 use crate::metrics::Metrics;
-use crate::settings::Settings;
+use crate::settings::{BLOBS_IN_FLIGHT_LIMIT, Settings};
 
 /// Bundles the batches of every partition into blobs and sees each certified.
 ///
@@ -40,7 +40,7 @@ impl Publisher {
         let shared = Arc::new(Shared {
             certificates: Arc::new(Certificates::new(Arc::clone(&dispersal.store))),
             patience: dispersal.patience.clone(),
-            in_flight: Semaphore::new(settings.blobs_in_flight_max.max(1)),
+            in_flight: Arc::new(Semaphore::new(settings.blobs_in_flight_max.clamp(1, BLOBS_IN_FLIGHT_LIMIT))),
             genesis: OnceCell::new(),
             store: Arc::clone(&dispersal.store),
             client: Arc::clone(&dispersal.client),
@@ -54,8 +54,8 @@ impl Publisher {
         Arc::new(Self { lanes, gauges: Arc::new(Gauges::new(Arc::clone(&shared))), shared })
     }
 
-    /// Publishes what is sealed, as it is sealed, one task per partition, until shutdown. On start it continues where the
-    /// recorded certificates end, with the plan in place if there is one.
+    /// Publishes what is sealed, as it is sealed, one task per partition with several blobs under way, until shutdown; those that were
+    /// sent by then are brought to their end. On start it continues where the recorded certificates end, with all plans in place there.
     ///
     /// A failure that may pass is retried for ever with a growing pause; one that no retry cures stops its partition, is logged
     /// once and stands in [`Self::state`]; the others go on. While paused, nothing happens but that gauges are kept.
@@ -79,10 +79,10 @@ impl Publisher {
     }
 
     /// Publishes everything that is sealed now, however young, and returns the certified cut. While paused, nothing is
-    /// published and the cut is what was certified before.
+    /// published and the cut is what was certified before. What publishes already, [`Self::run`] too, comes to its end first.
     ///
     /// # Errors
-    /// That of the first partition that met one. The others were brought to their end: to cut off what is under way would be to pay
+    /// That of the first partition that met one. What was sent, of any partition, was brought to its end: to cut it off would be to pay
     /// for it in vain.
     pub async fn publish_available(&self) -> Result<Cut, DaError> {
         if !self.shared.settings.paused {

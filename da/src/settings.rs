@@ -7,6 +7,8 @@ use std::time::Duration;
 pub const PAYLOAD_BYTES_LIMIT: usize = ((1 << 15) - 1) * 31;
 /// The largest payload that EigenDA takes: (2^19 − 1) · 31 bytes. Commitments to it need EigenDA's whole file of points.
 pub const PAYLOAD_BYTES_MAX: usize = eigenda_client::payload::PAYLOAD_BYTES_MAX;
+/// The most blobs that a publisher may be told to have under way at once.
+pub const BLOBS_IN_FLIGHT_LIMIT: usize = 256;
 
 /// How blobs are bundled and published.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub struct Settings {
     pub blob_age_max: Duration,
     /// While set, nothing is planned, dispersed or certified, so nothing new becomes available.
     pub paused: bool,
-    /// How many blobs are under way at once, over all partitions. Each holds its payload twice in memory at most.
+    /// How many blobs are under way at once, over all partitions, at most [`BLOBS_IN_FLIGHT_LIMIT`]; one partition may use them all.
+    /// Each holds its payload twice in memory at most: the batches it is made of, later what is read back, beside the payload itself.
     pub blobs_in_flight_max: usize,
     /// How often one operation of a store or backend is tried before the failure is reported.
     pub attempts_max: u32,
@@ -35,7 +38,7 @@ impl Default for Settings {
             blob_bytes_max: PAYLOAD_BYTES_LIMIT,
             blob_age_max: Duration::from_secs(2),
             paused: false,
-            blobs_in_flight_max: 4,
+            blobs_in_flight_max: 16,
             attempts_max: 8,
             backoff_min: Duration::from_millis(20),
             backoff_max: Duration::from_secs(5),

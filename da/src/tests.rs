@@ -1,6 +1,8 @@
 //! The promises of the stage, each as a test.
 #![allow(clippy::unwrap_used)]
 
+mod gate;
+mod in_flight;
 mod paid;
 mod shutdown;
 
@@ -120,6 +122,17 @@ async fn what_was_published_is_not_published_again() {
     world.publisher().publish_available().await.unwrap();
     assert_complete(&world).await;
     assert_eq!(blobs(&world).await.len(), 2);
+}
+
+/// A world where so many blobs of each of its partitions wait to be published, one batch in each.
+async fn blobs_ahead(partitions: u32, blobs: usize) -> World {
+    let world = World::new(partitions).await;
+    for _ in 0..blobs {
+        for partition in 0..partitions {
+            world.seal(partition, 3500).await;
+        }
+    }
+    world
 }
 
 /// A world where two blobs wait to be published.
@@ -372,7 +385,8 @@ impl DaClient for Liar {
 async fn a_blob_that_does_not_read_back_is_never_recorded_as_certified() {
     let world = two_blobs_ahead().await;
     let client = Arc::new(Liar(world.client()));
-    let publisher = world.publisher_with(Arc::clone(&world.store), client.clone(), quick());
+    let one_by_one = Settings { blobs_in_flight_max: 1, ..quick() };
+    let publisher = world.publisher_with(Arc::clone(&world.store), client.clone(), one_by_one);
     let failed = publisher.publish_available().await;
     assert!(matches!(failed, Err(DaError::Corrupt { .. })), "{failed:?}");
     assert_eq!(publisher.metrics().read_back_failures.get(), 1);

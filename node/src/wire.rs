@@ -390,6 +390,7 @@ fn publisher_settings(config: &Config) -> tributary_da::Settings {
         blob_bytes_max: to_usize(config.da.blob_bytes_max),
         blob_age_max: Duration::from_millis(config.da.blob_age_ms),
         paused: config.da.paused,
+        blobs_in_flight_max: to_usize(config.da.blobs_in_flight_max),
         ..tributary_da::Settings::default()
     }
 }

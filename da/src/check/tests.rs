@@ -94,6 +94,60 @@ async fn a_record_under_another_name_or_of_another_deployment_is_named() {
     }
 }
 
+/// Four blobs of one partition, published.
+async fn four_blobs() -> World {
+    let world = World::new(1).await;
+    for _ in 0..4 {
+        world.seal(0, 3500).await;
+    }
+    world.publisher().publish_available().await.unwrap();
+    world
+}
+
+fn record_of(name: fn(Partition, Seq) -> Path, first: u64) -> Path {
+    name(Partition::new(0).unwrap(), Seq::new(first).unwrap())
+}
+
+#[tokio::test]
+async fn any_number_of_plans_behind_the_last_certificate_may_lack_theirs_and_none_before_it() {
+    let world = four_blobs().await;
+    let mut taken = Vec::new();
+    for first in (0..4).rev() {
+        let name = record_of(names::certificate, first);
+        taken.push((name.clone(), read(&world.store, &name).await.unwrap().unwrap()));
+        world.store.delete(&name).await.unwrap();
+        assert_eq!(objects(&world, Vec::new()).await, Vec::<String>::new(), "without those from {first} on");
+    }
+    for (at, (name, bytes)) in taken.iter().enumerate() {
+        world.overwrite(name, bytes.clone()).await;
+        let before: Vec<String> = (0..3 - at as u64).map(|first| record_of(names::certificate, first).to_string()).collect();
+        assert_eq!(objects(&world, Vec::new()).await, before, "{name} is recorded and not all before it");
+    }
+    // A gap between plans is one, certificates or not.
+    for first in 1..4 {
+        world.store.delete(&record_of(names::certificate, first)).await.unwrap();
+    }
+    let gap = record_of(names::plan, 2);
+    world.store.delete(&gap).await.unwrap();
+    assert!(objects(&world, Vec::new()).await.contains(&gap.to_string()));
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_recorded_behind_the_back_of_the_listing_is_not_called_missing() {
+    let world = four_blobs().await;
+    let place = |first| (Partition::new(0).unwrap(), Seq::new(first).unwrap());
+    let listing = Listing {
+        certificates: [0, 2].map(place).into_iter().collect(),
+        plans: [0, 1, 2, 3].map(place).into_iter().collect(),
+        ..Listing::default()
+    };
+    let audit = Audit { checked: checked(&world), depth: Depth::All, archived: BTreeSet::new() };
+    let mut lanes = audit.lanes(&listing).await.unwrap();
+    let (wrong, pairs) = paired(lanes.remove(0));
+    assert_eq!(wrong, []);
+    assert_eq!(pairs.iter().map(|(_, blob)| blob.is_some()).collect::<Vec<_>>(), [true, true, true, false]);
+}
+
 #[tokio::test]
 async fn a_payload_whose_blob_is_not_certified_yet_is_owned_by_its_plan_and_flips_in_it_are_found() {
     let world = World::new(1).await;

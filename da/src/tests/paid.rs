@@ -8,7 +8,8 @@ use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 
-use super::{blobs, two_blobs_ahead};
+use super::gate::Gate;
+use super::{blobs, blobs_ahead, two_blobs_ahead};
 use crate::eigenda::stub::{Answer, Stub};
 use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
 use crate::faulty::{DaFault, FaultyDa};
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// How long a dispersal takes at most.
-const ATTEMPT_MAX: Duration = Duration::from_secs(60);
+pub(super) const ATTEMPT_MAX: Duration = Duration::from_secs(60);
 
 /// Two blobs wait to be published on a network that has a store of its own.
 struct Scene {
@@ -32,7 +33,10 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let world = two_blobs_ahead().await;
+        Self::of(two_blobs_ahead().await)
+    }
+
+    fn of(world: World) -> Self {
         let far: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
         let local = LocalDa::with_committer(far, world.clock.clone(), Arc::clone(&world.committer));
         let network = FaultyDa::new(Arc::new(local), |_| DaFault::None);
@@ -53,7 +57,7 @@ impl Scene {
     }
 }
 
-fn outbox(
+pub(super) fn outbox(
     world: &World,
     behind: Arc<dyn DaClient>,
     store: Arc<dyn ObjectStore>,
@@ -64,11 +68,15 @@ fn outbox(
     Arc::new(Outbox::new(behind, store, world.clock.clone(), settings, metrics.clone()))
 }
 
-/// Everything sealed in partition 0 comes back through the client, and the check finds nothing.
-async fn assert_complete(world: &World, client: Arc<dyn DaClient>) {
+/// Everything sealed comes back through the client, and the check finds nothing.
+pub(super) async fn assert_complete(world: &World, client: Arc<dyn DaClient>) {
     let certificates = Arc::new(Certificates::new(Arc::clone(&world.store)));
     let recovered: Vec<_> = recover::batches(certificates, Arc::clone(&client)).try_collect().await.unwrap();
-    assert_eq!(recovered, world.sealed(0).await);
+    let mut sealed = Vec::new();
+    for partition in world.journal.genesis().partitions.partitions() {
+        sealed.extend(world.sealed(partition.get()).await);
+    }
+    assert_eq!(recovered, sealed);
     assert_eq!(world.findings_by(client).await, []);
 }
 
@@ -94,26 +102,29 @@ async fn a_crash_before_or_after_any_write_is_paid_twice_at_most_and_known() {
     counted.publisher(store.clone(), 1, quick()).publish_available().await.unwrap();
     assert_eq!(store.puts(), 10, "plan, archive, attempt, its end, certificate of two blobs");
     let (mut paid_twice, mut used_again, mut waits) = (0, 0, 0);
-    for put in 0..10 {
+    for (put, at_once) in (0..10).flat_map(|put| [(put, 1), (put, 2)]) {
         // It starts again under its name, or another one goes on.
         for (fault, next) in
             [Fault::DiesBefore(put), Fault::DiesAfter(put)].into_iter().flat_map(|fault| [(fault, 1), (fault, 2)])
         {
             let scene = Scene::new().await;
             let store = Faulty::new(Arc::clone(&scene.world.store), fault);
-            let died = scene.publisher(store, 1, quick()).publish_available().await;
+            let settings = Settings { blobs_in_flight_max: at_once, ..quick() };
+            let died = scene.publisher(store, 1, settings).publish_available().await;
             assert!(matches!(died, Err(DaError::Retry { .. })), "{fault:?}: {died:?}");
             let publisher = scene.publisher(Arc::clone(&scene.world.store), next, quick());
             publish_and_let_time_pass(&scene.world, &publisher).await;
             assert_complete(&scene.world, scene.network.clone()).await;
             let (extra, unknown) = (scene.network.dispersals() - 2, scene.metrics.outcomes_unknown.get());
-            assert!(extra <= unknown && unknown <= 1, "{fault:?}: {extra} more, {unknown} unknown");
+            assert!(extra <= unknown && unknown <= at_once as u64, "{fault:?}: {extra} more, {unknown} unknown");
             assert_eq!((scene.metrics.taken_over.get(), scene.metrics.possibly_paid.get()), (unknown, unknown), "{fault:?}");
             assert!(scene.noted().await >= scene.network.dispersals(), "{fault:?}: nothing is sent without a note");
-            assert_eq!(publisher.metrics().waits.get(), if next == 2 { unknown } else { 0 }, "{fault:?}: only for another one");
+            let waited = publisher.metrics().waits.get();
+            assert_eq!(waited > 0, next == 2 && unknown > 0, "{fault:?}: only for another one");
+            assert!(waited <= unknown, "{fault:?}: {waited} waits");
             paid_twice += extra;
             used_again += scene.metrics.certificates_found.get();
-            waits += publisher.metrics().waits.get();
+            waits += waited;
         }
     }
     assert!(paid_twice > 0 && used_again > 0 && waits > 0, "all were met: {paid_twice} {used_again} {waits}");
@@ -136,6 +147,34 @@ async fn two_publishers_at_once_pay_once_for_each_blob() {
         waits += one.metrics().waits.get() + two.metrics().waits.get();
     }
     assert!(waits > 0, "they met");
+}
+
+#[tokio::test]
+async fn two_publishers_with_several_blobs_of_two_partitions_under_way_pay_once_for_each() {
+    let (mut waits, mut most) = (0, 0);
+    for seed in 0..40 {
+        let scene = Scene::of(blobs_ahead(2, 8).await);
+        let unruly = |seed| Faulty::new(Arc::clone(&scene.world.store), Fault::Unruly(seed));
+        let gate = Gate::new(Arc::clone(&scene.network) as Arc<dyn DaClient>);
+        gate.open();
+        let publisher = |id: u8, settings| {
+            let store = unruly(2 * seed + u64::from(id));
+            let outbox = outbox(&scene.world, gate.clone(), store.clone(), id, &scene.metrics);
+            scene.world.publisher_with(store, outbox, settings)
+        };
+        let one = publisher(0, Settings { blobs_in_flight_max: 3, ..quick() });
+        let two = publisher(1, Settings { blobs_in_flight_max: 5, blob_bytes_max: 8000, ..quick() });
+        let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
+        assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
+        assert_complete(&scene.world, scene.network.clone()).await;
+        let blobs = blobs(&scene.world).await.len() as u64;
+        assert_eq!((scene.network.dispersals(), scene.noted().await), (blobs, blobs), "seed {seed}");
+        assert_eq!((scene.metrics.puts_again.get(), scene.metrics.possibly_paid.get()), (0, 0), "seed {seed}");
+        assert!(gate.most() <= 8, "seed {seed}: {} at once", gate.most());
+        waits += one.metrics().waits.get() + two.metrics().waits.get();
+        most = most.max(gate.most());
+    }
+    assert!(waits > 0 && most > 3, "they met, with several each: {waits} waits, {most} at once");
 }
 
 #[tokio::test]
@@ -163,7 +202,8 @@ async fn whoever_waits_goes_on_as_soon_as_the_certificate_is_recorded() {
     let world = &scene.world;
     // Planned, noted and sent; the publisher dies before it notes the answer.
     let dying = Faulty::new(Arc::clone(&world.store), Fault::DiesBefore(3));
-    assert!(scene.publisher(dying, 1, quick()).publish_available().await.is_err());
+    let one_by_one = Settings { blobs_in_flight_max: 1, ..quick() };
+    assert!(scene.publisher(dying, 1, one_by_one).publish_available().await.is_err());
     assert_eq!((scene.noted().await, scene.network.dispersals()), (1, 1));
     let other = scene.publisher(Arc::clone(&world.store), 2, quick());
     let first = world.journal.genesis().partitions.partitions().next().unwrap();
@@ -233,7 +273,8 @@ async fn a_blob_that_eigenda_does_not_take_is_published_by_the_second_backend_an
     let settings = FailoverSettings { failures_max: 1, cool_down: Duration::from_secs(60) };
     let client: Arc<dyn DaClient> =
         Arc::new(Failover::new(first, world.client(), world.clock.clone(), settings, metrics.clone()));
-    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client), quick());
+    let one_by_one = Settings { blobs_in_flight_max: 1, ..quick() };
+    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client), one_by_one);
     stub.on_put(Answer::Status(503, b"no".to_vec()));
     publisher.publish_available().await.unwrap();
     world.clock.advance(Duration::from_secs(61));

@@ -9,6 +9,7 @@ use super::{blobs, two_blobs_ahead};
 use crate::DaClient;
 use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::quick;
+use crate::settings::Settings;
 
 const SLOW: Duration = Duration::from_millis(300);
 
@@ -19,7 +20,8 @@ async fn a_blob_that_was_sent_at_shutdown_is_recorded_and_the_next_is_not_begun(
         Call::Disperse(_) => DaFault::Slow(SLOW),
         Call::Retrieve(_) => DaFault::None,
     });
-    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client) as Arc<dyn DaClient>, quick());
+    let one_by_one = Settings { blobs_in_flight_max: 1, ..quick() };
+    let publisher = world.publisher_with(Arc::clone(&world.store), Arc::clone(&client) as Arc<dyn DaClient>, one_by_one);
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
         let (publisher, shutdown) = (Arc::clone(&publisher), shutdown.clone());

@@ -144,6 +144,8 @@ section! {
         blob_bytes_max: u64 = 1_015_777,
         /// How long a sealed batch waits for its blob at most, in milliseconds.
         blob_age_ms: u64 = 2_000,
+        /// The most blobs under way at once, over all partitions.
+        blobs_in_flight_max: u64 = 16,
         /// Whether dispersal stands still.
         paused: bool = false,
         /// Who publishes: `local` or `eigenda`.
