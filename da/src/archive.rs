@@ -22,7 +22,7 @@ use crate::retry::Patience;
 
 /// A [`DaClient`] for readers: a backend, and the archive behind it.
 ///
-/// What the backend refuses for good stays refused. Whatever else keeps it from giving a payload (that it is away, that the payload
+/// A certificate that the backend calls bad for good stays refused. Whatever else keeps it from giving a payload (that it is away, that the payload
 /// has expired or is not what was certified, that another backend has certified it) is made up for by the archive.
 ///
 /// A publisher needs the backend itself, for a certificate only counts if its payload came back through it.
@@ -85,6 +85,10 @@ impl DaClient for Archive {
         self.backend.under_way(content_hash).await
     }
 
+    async fn release(&self, content_hash: &Hash) {
+        self.backend.release(content_hash).await;
+    }
+
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         let (theirs, committed) = committed::committed(&wanted.certificate)?;
         let missed = match self.of_backend(wanted, theirs, &committed).await {
@@ -103,7 +107,14 @@ impl DaClient for Archive {
                 Err(DaError::corrupt(committed.payload_name(), what))
             }
             // The backend may have it later.
-            (_, missed @ DaError::Retry { .. }) | (Ok(None), missed) => Err(missed),
+            (archived, DaError::Retry { object, source }) => {
+                let archived = match archived {
+                    Ok(_) => format!("and the archive does not have it: {}", committed.payload_name()),
+                    Err(error) => format!("nor does the archive give it: {error}"),
+                };
+                Err(DaError::retry(object, format!("{source}; {archived}")))
+            }
+            (Ok(None), missed) => Err(missed),
             (Err(error), _) => Err(error),
         }
     }

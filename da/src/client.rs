@@ -44,6 +44,10 @@ pub trait DaClient: Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Whoever dispersed the payload gives it up for now: where something is noted of a dispersal under which certainly nothing was
+    /// sent, nobody is to wait for its end.
+    async fn release(&self, _content_hash: &Hash) {}
+
     /// The payload of a certificate: the one and only that the certificate commits to, which is computed anew.
     ///
     /// [`DaError::Retry`]: not reachable now. [`DaError::Expired`]: the time for which it was promised is over, and it is gone.

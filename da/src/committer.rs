@@ -145,7 +145,7 @@ impl Committer {
         claimed: &BlobCommitment,
         payload: &Bytes,
     ) -> Result<(), DaError> {
-        let fits = payload.len() <= claimed.domain.payload_bytes_max();
+        let fits = (1..=claimed.domain.payload_bytes_max()).contains(&payload.len());
         match fits && self.commit_in(claimed.domain, payload).await? == *claimed {
             true => Ok(()),
             false => Err(DaError::corrupt(object, "its commitment is not that of the payload")),

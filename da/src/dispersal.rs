@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use object_store::ObjectStore;
 use tokio::time::Instant;
+use tributary_schemas::units::{Hash, keccak256};
 
 use crate::archive;
 use crate::client::{Certificate, DaClient};
@@ -48,9 +49,18 @@ impl Dispersal {
                     looks = looks.saturating_add(1);
                     self.patience.pause(looks).await;
                 }
-                answer => return answer,
+                Err(error) => {
+                    self.release(&keccak256(&payload)).await;
+                    return Err(error);
+                }
+                certified => return certified,
             }
         }
+    }
+
+    /// A payload is given up for now: nobody is to wait for what certainly was not sent.
+    pub(crate) async fn release(&self, payload_hash: &Hash) {
+        self.client.release(payload_hash).await;
     }
 
     /// The same without waiting: [`DaError::UnderWay`] while another publisher is at it.

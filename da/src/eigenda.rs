@@ -80,25 +80,29 @@ impl EigenDa {
         let object = format!("payload {content_hash}");
         match &error {
             ProxyError::NotSent { .. } => (DaError::Down { object, billed: false, source: error.into() }, false),
+            // Whoever answers so has looked at the request's head alone.
+            ProxyError::Unexpected { status: 401 | 403 | 404 | 405 | 407, .. } => {
+                (DaError::Down { object, billed: false, source: error.into() }, false)
+            }
             ProxyError::Busy { .. } => (DaError::retry(object, error), false),
             ProxyError::FailOver { .. } | ProxyError::Failed { .. } => (DaError::down(object, error), true),
-            ProxyError::OutcomeUnknown { .. }
-            | ProxyError::Interrupted { .. }
-            // Something between the proxy and us gave up, not the proxy.
-            | ProxyError::Unexpected { status: 500.., .. } => {
-                self.metrics.outcomes_unknown.inc();
-                (DaError::unknown(object, error), true)
-            }
-            ProxyError::Unreadable { bytes, .. } => {
+            ProxyError::Unreadable { bytes, .. } if !bytes.is_empty() => {
                 let what = format!("{error}. It is published and paid for; the certificate: 0x{bytes:x}");
                 (DaError::reject(object, what), true)
             }
-            ProxyError::Settings { .. }
-            | ProxyError::Rejected { .. }
-            | ProxyError::TooLarge { .. }
-            | ProxyError::BadCertificate { .. }
+            // Something between the proxy and us gave up, not the proxy; or it took the payload and did not say what became of it.
+            ProxyError::OutcomeUnknown { .. }
+            | ProxyError::Interrupted { .. }
             | ProxyError::Unexpected { .. }
-            | ProxyError::AnswerTooLong { .. } => (DaError::reject(object, error.to_string()), false),
+            | ProxyError::Unreadable { .. }
+            | ProxyError::AnswerTooLong { .. }
+            | ProxyError::BadCertificate { .. } => {
+                self.metrics.outcomes_unknown.inc();
+                (DaError::unknown(object, error), true)
+            }
+            ProxyError::Settings { .. } | ProxyError::Rejected { .. } | ProxyError::TooLarge { .. } => {
+                (DaError::reject(object, error.to_string()), false)
+            }
         }
     }
 
@@ -109,6 +113,10 @@ impl EigenDa {
         let expired_at = wanted.expires_at.filter(|at| *at <= self.clock.now());
         match (&error, expired_at) {
             (ProxyError::Failed { .. }, Some(at)) => DaError::Expired { object, at },
+            // The one answer that says something of the certificate itself.
+            (ProxyError::BadCertificate { .. }, _) => DaError::reject(object, error.to_string()),
+            (ProxyError::AnswerTooLong { .. }, _) => DaError::corrupt(object, error.to_string()),
+            // A refusal may be that of another version of the proxy, of a gateway, or of an address that is no proxy's.
             (
                 ProxyError::NotSent { .. }
                 | ProxyError::OutcomeUnknown { .. }
@@ -116,19 +124,13 @@ impl EigenDa {
                 | ProxyError::Busy { .. }
                 | ProxyError::FailOver { .. }
                 | ProxyError::Failed { .. }
-                | ProxyError::Unexpected { status: 500.., .. },
-                _,
-            ) => DaError::retry(object, error),
-            (ProxyError::AnswerTooLong { .. }, _) => DaError::corrupt(object, error.to_string()),
-            (
-                ProxyError::Settings { .. }
+                | ProxyError::Settings { .. }
                 | ProxyError::Rejected { .. }
                 | ProxyError::TooLarge { .. }
-                | ProxyError::BadCertificate { .. }
                 | ProxyError::Unexpected { .. }
                 | ProxyError::Unreadable { .. },
                 _,
-            ) => DaError::reject(object, error.to_string()),
+            ) => DaError::retry(object, error),
         }
     }
 

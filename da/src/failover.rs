@@ -157,6 +157,12 @@ impl DaClient for Failover {
         }
     }
 
+    async fn release(&self, content_hash: &Hash) {
+        // Which of them was at it, they know themselves.
+        self.first.release(content_hash).await;
+        self.second.release(content_hash).await;
+    }
+
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         let (backend, _) = committed(&wanted.certificate)?;
         match self.first.serves(backend) {
@@ -274,7 +280,11 @@ mod tests {
         let (store, clock) = (Arc::clone(&scene.world.store), Arc::clone(&scene.world.clock));
         let down = Arc::clone(&scene.first) as Arc<dyn DaClient>;
         let outbox = |id: u8, behind| {
-            let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: Duration::from_secs(600) };
+            let settings = OutboxSettings {
+                publisher: PublisherId([id; 16]),
+                attempt_max: Duration::from_secs(600),
+                paid_pause_max: Duration::ZERO,
+            };
             Arc::new(Outbox::new(behind, Arc::clone(&store), clock.clone(), settings, BackendMetrics::default()))
         };
         let slow = FaultyDa::new(scene.world.client(), |_| DaFault::Slow(Duration::from_secs(3600)));

@@ -93,6 +93,10 @@ impl DaClient for FaultyDa {
         self.behind.under_way(content_hash).await
     }
 
+    async fn release(&self, content_hash: &Hash) {
+        self.behind.release(content_hash).await;
+    }
+
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         let fault = (self.script)(Call::Retrieve(self.retrievals.fetch_add(1, Ordering::SeqCst)));
         match fault {

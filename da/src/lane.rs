@@ -63,6 +63,8 @@ pub struct LaneState {
     pub last_error: Option<String>,
     /// Whether that failure stopped the partition until an operator looks and the service starts again.
     pub stopped: bool,
+    /// Until when the answer to another publisher is awaited, if it is at a blob of this partition.
+    pub awaits: Option<Timestamp>,
 }
 
 pub(crate) struct Lane {
@@ -87,7 +89,7 @@ impl Drop for Permit {
 
 impl Lane {
     pub(crate) fn new(partition: Partition, shared: Arc<Shared>) -> Self {
-        let state = LaneState { partition, last_error: None, stopped: false };
+        let state = LaneState { partition, last_error: None, stopped: false, awaits: None };
         Self { partition, shared, state: watch::Sender::new(state), turn: Mutex::new(()) }
     }
 
@@ -122,10 +124,13 @@ impl Lane {
         Permit { _permit: permit, in_flight }
     }
 
-    /// Whether another publisher is at the blob.
-    async fn is_under_way(&self, plan: &Plan) -> Result<bool, DaError> {
-        let until = self.shared.patience.run(|| self.shared.client.under_way(&plan.payload_hash)).await?;
-        Ok(until.is_some())
+    /// Until when another publisher may be at the blob, if one is.
+    async fn under_way(&self, plan: &Plan) -> Result<Option<Timestamp>, DaError> {
+        self.shared.patience.run(|| self.shared.client.under_way(&plan.payload_hash)).await
+    }
+
+    fn note_awaited(&self, until: Timestamp) {
+        self.state.send_modify(|state| state.awaits = Some(until));
     }
 
     pub(crate) fn note(&self, last_error: Option<String>, stopped: bool) {
@@ -133,6 +138,7 @@ impl Lane {
         self.state.send_modify(|state| {
             state.last_error = last_error;
             state.stopped = stopped;
+            state.awaits = None;
         });
     }
 

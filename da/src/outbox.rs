@@ -5,6 +5,7 @@
 //! It is also how publishers keep out of each other's way: a payload that another one has sent is left to it for a while.
 
 mod entry;
+mod failures;
 mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +28,7 @@ use crate::retry::Patience;
 use crate::settings::Settings;
 
 pub use entry::{Attempt, Entry, PublisherId, State};
+use failures::Failures;
 use past::Past;
 
 /// The most attempts at one payload.
@@ -51,6 +53,8 @@ pub struct OutboxSettings {
     pub publisher: PublisherId,
     /// How long an attempt takes at most. One that has not ended a tenth later is taken over.
     pub attempt_max: Duration,
+    /// The longest pause between attempts at one payload that may have been paid for and gave nothing.
+    pub paid_pause_max: Duration,
 }
 
 /// A [`DaClient`] that keeps an outbox in front of one that is paid.
@@ -59,6 +63,9 @@ pub struct OutboxSettings {
 /// if its payload still comes back, instead of paying again. An attempt of another publisher that has not ended is left to it
 /// ([`DaError::UnderWay`]) for as long as one takes; after that, and at once if this publisher made it before it died, its outcome
 /// is unknown: it is marked and counted, and the payload is sent again.
+///
+/// What fails and may be paid all the same is not tried as often as it can be: after the first attempts at a payload that gave nothing
+/// there is a pause, twice as long each time, of which the store knows too, whoever comes next ([`OutboxSettings::paid_pause_max`]).
 ///
 /// **Promise**: of publishers whose clocks agree, one at a time sends a payload.
 pub struct Outbox {
@@ -79,18 +86,26 @@ pub struct Outbox {
 struct Known {
     /// All before this number are over, and left nothing that can be used.
     number: u32,
-    /// Whether one of them may be billed.
-    billed: bool,
-    /// Attempt `number` is ours, was noted at this time, and certainly nothing was sent under it.
-    unsent: Option<Timestamp>,
+    /// Those of them that may be billed.
+    failures: Failures,
+    /// Attempt `number` is ours, and certainly nothing was sent under it.
+    unsent: Option<Unsent>,
     /// The attempt of this number is another publisher's, for whom we wait until this time.
     awaited: Option<(u32, Timestamp)>,
 }
 
+/// An attempt under which nothing was sent.
+#[derive(Clone, Copy)]
+struct Unsent {
+    /// When it was noted.
+    at: Timestamp,
+    payload_bytes: u64,
+}
+
 impl Known {
     /// Nothing of this number and those after it.
-    fn next(number: u32, billed: bool) -> Self {
-        Self { number, billed, unsent: None, awaited: None }
+    fn next(number: u32, failures: Failures) -> Self {
+        Self { number, failures, unsent: None, awaited: None }
     }
 }
 
@@ -107,8 +122,8 @@ enum Begun {
 struct Noted {
     attempt: Attempt,
     at: Timestamp,
-    /// Whether an earlier attempt may be billed too.
-    again: bool,
+    /// Earlier attempts that may be billed too.
+    failures: Failures,
 }
 
 impl Outbox {
@@ -141,30 +156,43 @@ impl Outbox {
             if let Some(until) = past.awaited {
                 return Err(DaError::UnderWay { object: format!("payload {payload_hash}"), until });
             }
+            let failures = past.failures.and(past.dead.len(), self.clock.now());
+            self.check_pause(payload_hash, &failures)?;
             if let Some(at) = self.open(past.next, payload).await? {
-                let again = past.billed || !past.dead.is_empty();
-                return Ok(Begun::Noted(Noted { attempt: Attempt { payload_hash, number: past.next }, at, again }));
+                return Ok(Begun::Noted(Noted { attempt: Attempt { payload_hash, number: past.next }, at, failures }));
             }
         }
         Err(DaError::retry(format!("payload {payload_hash}"), "other publishers were faster each time"))
     }
 
+    /// That the pause after what was paid for in vain is over.
+    fn check_pause(&self, payload_hash: Hash, failures: &Failures) -> Result<(), DaError> {
+        let now = self.clock.now();
+        match failures.pause_until(now, self.settings.paid_pause_max).filter(|until| now < *until) {
+            Some(until) => {
+                let what = format!("{failures} may have been paid for in vain, so the next one is not made before {until}");
+                Err(DaError::retry(format!("payload {payload_hash}"), what))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The attempt that this process has noted and under which nothing was sent yet, if it can still be made.
     async fn still_unsent(&self, payload_hash: Hash, payload: &Bytes) -> Result<Option<Noted>, DaError> {
         let known = self.known.lock().get(&payload_hash).copied();
-        let Some(Known { number, billed, unsent: Some(at), .. }) = known else { return Ok(None) };
+        let Some(Known { number, failures, unsent: Some(Unsent { at, .. }), .. }) = known else { return Ok(None) };
         let attempt = Attempt { payload_hash, number };
         // Nobody who takes it over may find it being made, nor we make it beside them.
-        if self.is_over(&attempt).await? {
-            self.remember(payload_hash, Known::next(number, billed));
+        if self.ended(&attempt).await?.is_some() {
+            self.remember(payload_hash, Known::next(number, failures));
             return Ok(None);
         }
         if self.clock.now() < after(at, self.settings.attempt_max / FRESH_PART) {
-            return Ok(Some(Noted { attempt, at, again: billed }));
+            return Ok(Some(Noted { attempt, at, failures }));
         }
         let what = "the backend was busy or away for so long that the attempt begins anew";
-        self.put(&self.entry_of(attempt, State::Unsent, payload, Some(what.to_owned()))).await?;
-        self.remember(payload_hash, Known::next(number + 1, billed));
+        self.put(&self.entry_of(attempt, State::Unsent, payload.len() as u64, Some(what.to_owned()))).await?;
+        self.remember(payload_hash, Known::next(number + 1, failures));
         Ok(None)
     }
 
@@ -175,7 +203,7 @@ impl Outbox {
             let what = format!("it was sent {ATTEMPTS_MAX} times, and nothing came of it");
             return Err(DaError::reject(format!("payload {payload_hash}"), what));
         }
-        let entry = self.entry_of(Attempt { payload_hash, number }, State::Sent, payload, None);
+        let entry = self.entry_of(Attempt { payload_hash, number }, State::Sent, payload.len() as u64, None);
         Ok((self.put(&entry).await? == Placed::Ours).then_some(entry.at))
     }
 
@@ -183,7 +211,7 @@ impl Outbox {
     async fn take_over(&self, past: &Past, payload: &Bytes) -> Result<(), DaError> {
         for dead in &past.dead {
             let what = "its publisher ended, or did not say in time how it ended";
-            let entry = self.entry_of(dead.attempt, State::Unknown, payload, Some(what.to_owned()));
+            let entry = self.entry_of(dead.attempt, State::Unknown, payload.len() as u64, Some(what.to_owned()));
             // Only one counts it.
             if self.put(&entry).await? == Placed::Ours {
                 self.metrics.outcomes_unknown.inc();
@@ -221,15 +249,22 @@ impl Outbox {
 
     /// Notes how it ended. Where that fails the attempt stays open, and counts as unknown to whoever comes next.
     async fn close(&self, attempt: Attempt, payload: &Bytes, answer: &Result<Certificate, DaError>) {
-        let mut entry = match answer {
-            Ok(_) => self.entry_of(attempt, State::Certified, payload, None),
-            Err(error @ DaError::OutcomeUnknown { .. }) => {
-                self.entry_of(attempt, State::Unknown, payload, Some(error.to_string()))
-            }
-            Err(error) => self.entry_of(attempt, State::Failed, payload, Some(error.to_string())),
+        let (state, what) = match answer {
+            Ok(_) => (State::Certified, None),
+            Err(error @ DaError::OutcomeUnknown { .. }) => (State::Unknown, Some(error.to_string())),
+            Err(error) => (State::Failed, Some(error.to_string())),
         };
+        if let Err(error) = answer {
+            let (payload, attempt) = (attempt.payload_hash, attempt.number);
+            tracing::warn!(%payload, attempt, code = error.code(), %error, "a dispersal that may be paid for gave no certificate");
+        }
+        let mut entry = self.entry_of(attempt, state, payload.len() as u64, what);
         entry.certificate = answer.as_ref().ok().cloned();
-        if let Err(error) = self.put(&entry).await {
+        self.note_end(&entry).await;
+    }
+
+    async fn note_end(&self, entry: &Entry) {
+        if let Err(error) = self.put(entry).await {
             tracing::warn!(object = %entry.name(), code = error.code(), %error, "how a dispersal ended is not noted");
         }
     }
@@ -248,8 +283,8 @@ impl Outbox {
         known.insert(payload_hash, now_known);
     }
 
-    fn entry_of(&self, attempt: Attempt, state: State, payload: &Bytes, what: Option<String>) -> Entry {
-        let (publisher, at, payload_bytes) = (self.settings.publisher, self.clock.now(), payload.len() as u64);
+    fn entry_of(&self, attempt: Attempt, state: State, payload_bytes: u64, what: Option<String>) -> Entry {
+        let (publisher, at) = (self.settings.publisher, self.clock.now());
         Entry { attempt, state, payload_bytes, publisher, at, what, certificate: None }
     }
 
@@ -298,7 +333,7 @@ impl DaClient for Outbox {
     }
 
     async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
-        let Noted { attempt, at, again } = match self.begin(&payload).await? {
+        let Noted { attempt, at, failures } = match self.begin(&payload).await? {
             Begun::Found(certificate) => return Ok(certificate),
             Begun::Noted(noted) => noted,
         };
@@ -307,15 +342,26 @@ impl DaClient for Outbox {
         self.known.lock().remove(&attempt.payload_hash);
         let answer = self.behind.disperse(payload.clone()).await;
         if let Err(DaError::Retry { .. } | DaError::Down { billed: false, .. }) = answer {
-            self.remember(attempt.payload_hash, Known { unsent: Some(at), ..Known::next(attempt.number, again) });
+            let unsent = Some(Unsent { at, payload_bytes: payload.len() as u64 });
+            self.remember(attempt.payload_hash, Known { unsent, ..Known::next(attempt.number, failures) });
             return answer;
         }
-        self.metrics.puts_again.inc_by(u64::from(again));
+        self.metrics.puts_again.inc_by(u64::from(!failures.is_none()));
         self.close(attempt, &payload, &answer).await;
         if answer.is_err() {
-            self.remember(attempt.payload_hash, Known::next(attempt.number + 1, true));
+            let failures = failures.and(1, self.clock.now());
+            self.remember(attempt.payload_hash, Known::next(attempt.number + 1, failures));
         }
         answer
+    }
+
+    async fn release(&self, content_hash: &Hash) {
+        let known = self.known.lock().get(content_hash).copied();
+        let Some(Known { number, failures, unsent: Some(unsent), .. }) = known else { return };
+        let attempt = Attempt { payload_hash: *content_hash, number };
+        let what = "nothing was sent before its publisher gave it up";
+        self.note_end(&self.entry_of(attempt, State::Unsent, unsent.payload_bytes, Some(what.to_owned()))).await;
+        self.remember(*content_hash, Known::next(number + 1, failures));
     }
 
     async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {

@@ -86,7 +86,8 @@ impl Parts {
     }
 
     fn outbox(&self, behind: Arc<dyn DaClient>) -> Arc<dyn DaClient> {
-        let settings = OutboxSettings { publisher: PublisherId([7; 16]), attempt_max: PUT_TIMEOUT };
+        let settings =
+            OutboxSettings { publisher: PublisherId([7; 16]), attempt_max: PUT_TIMEOUT, paid_pause_max: Duration::ZERO };
         Arc::new(Outbox::new(behind, Arc::clone(&self.store), self.clock.clone(), settings, self.metrics.clone()))
     }
 

@@ -136,6 +136,7 @@ impl Config {
             ("da.blobs_in_flight_max", self.da.blobs_in_flight_max, 1, tributary_da::settings::BLOBS_IN_FLIGHT_LIMIT as u64),
             ("da.connect_timeout_ms", self.da.connect_timeout_ms, 1, ANY),
             ("da.put_timeout_ms", self.da.put_timeout_ms, 1, ANY),
+            ("da.paid_pause_max_ms", self.da.paid_pause_max_ms, 0, 86_400_000),
             ("da.get_timeout_ms", self.da.get_timeout_ms, 1, ANY),
             ("da.price_wei_per_symbol", self.da.price_wei_per_symbol, 0, i64::MAX.unsigned_abs()),
             ("da.failover_failures_max", self.da.failover_failures_max, 1, u32::MAX.into()),

@@ -46,7 +46,11 @@ impl Parts {
     }
 
     fn outbox(&self, behind: Arc<dyn DaClient>) -> Arc<dyn DaClient> {
-        let settings = OutboxSettings { publisher: PublisherId([7; 16]), attempt_max: Duration::from_secs(60) };
+        let settings = OutboxSettings {
+            publisher: PublisherId([7; 16]),
+            attempt_max: Duration::from_secs(60),
+            paid_pause_max: Duration::ZERO,
+        };
         Arc::new(Outbox::new(behind, Arc::clone(&self.store), self.clock.clone(), settings, BackendMetrics::default()))
     }
 

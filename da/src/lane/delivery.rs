@@ -18,8 +18,8 @@ enum Round {
     Certified(Certified),
     /// A certificate is recorded already.
     Recorded,
-    /// Another publisher is at it.
-    UnderWay,
+    /// Another publisher is at it, until this time at most.
+    UnderWay(Timestamp),
 }
 
 /// A certificate, to be recorded.
@@ -34,7 +34,11 @@ impl Stretch<'_> {
     /// Archive, payload, read-back, exactly as planned; then, in its turn, the certificate.
     pub(super) async fn deliver(&self, planned: Planned) -> Result<(), Ended> {
         let plan = planned.plan.clone();
-        match self.certified(planned).await? {
+        let certified = self.certified(planned).await;
+        if certified.is_err() {
+            self.lane.shared.dispersal.release(&plan.payload_hash).await;
+        }
+        match certified? {
             Some(certified) => self.record(&plan, certified).await?,
             None => self.order.reach(plan.first_seq).await?,
         }
@@ -71,7 +75,10 @@ impl Stretch<'_> {
             match ended {
                 Ok(Round::Certified(certified)) => return Ok(Some(certified)),
                 Ok(Round::Recorded) => return Ok(None),
-                Ok(Round::UnderWay) => self.pause_for_other(&mut looks).await?,
+                Ok(Round::UnderWay(until)) => {
+                    self.lane.note_awaited(until);
+                    self.pause_for_other(&mut looks).await?;
+                }
                 Err(Ended::Failed(error)) if self.goes_on_after(&error) => {
                     self.works.send_replace(false);
                     self.pause_after(&error, &mut failures).await?;
@@ -97,8 +104,10 @@ impl Stretch<'_> {
         let Hand { permit, payload } = match hand {
             Some(hand) => hand,
             None if lane.is_recorded(plan).await? => return Ok(Round::Recorded),
-            None if lane.is_under_way(plan).await? => return Ok(Round::UnderWay),
-            None => Hand { permit: self.until_stopped(lane.permit()).await?, payload: None },
+            None => match lane.under_way(plan).await? {
+                Some(until) => return Ok(Round::UnderWay(until)),
+                None => Hand { permit: self.until_stopped(lane.permit()).await?, payload: None },
+            },
         };
         // Whoever waited for a permit may have been overtaken.
         if lane.is_recorded(plan).await? {
@@ -110,7 +119,7 @@ impl Stretch<'_> {
         let payload = self.until_stopped(lane.archived(plan, payload)).await??;
         match lane.shared.dispersal.send(&payload.bytes).await {
             Ok(certificate) => Ok(Round::Certified(Certified { certificate, sealed_at: payload.sealed_at, permit })),
-            Err(DaError::UnderWay { .. }) => Ok(Round::UnderWay),
+            Err(DaError::UnderWay { until, .. }) => Ok(Round::UnderWay(until)),
             Err(error) => Err(error.into()),
         }
     }

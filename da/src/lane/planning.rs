@@ -101,7 +101,7 @@ impl Stretch<'_> {
 
     /// A permit for the blob, unless there may be nothing to do for it: what another publisher is at may take minutes.
     async fn adopt(&self, plan: Plan) -> Result<Planned, DaError> {
-        let needs_none = self.lane.is_recorded(&plan).await? || self.lane.is_under_way(&plan).await?;
+        let needs_none = self.lane.is_recorded(&plan).await? || self.lane.under_way(&plan).await?.is_some();
         let hand = match needs_none {
             true => None,
             false => Some(Hand { permit: self.free_permit().await, payload: None }),

@@ -307,7 +307,11 @@ async fn what_another_job_sent_is_waited_for_until_the_deadline_and_taken_over_w
     let scene = Scene::new(&[1]).await;
     let network = FaultyDa::new(scene.world.client(), |_| DaFault::None);
     let job = |store: Arc<dyn ObjectStore>, id: u8| {
-        let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: Duration::from_secs(60) };
+        let settings = OutboxSettings {
+            publisher: PublisherId([id; 16]),
+            attempt_max: Duration::from_secs(60),
+            paid_pause_max: Duration::ZERO,
+        };
         let (behind, clock) = (Arc::clone(&network) as Arc<dyn DaClient>, scene.world.clock.clone());
         let outbox = Outbox::new(behind, Arc::clone(&store), clock, settings, BackendMetrics::default());
         scene.manifests_with(store, Arc::new(outbox), ManifestSettings::default())

@@ -3,6 +3,7 @@
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::Hash;
 
+use super::failures::Failures;
 use super::{Attempt, Entry, FRESH_PART, Known, Outbox, State, after};
 use crate::client::Certificate;
 use crate::error::DaError;
@@ -14,8 +15,8 @@ pub(super) struct Past {
     pub(super) next: u32,
     /// Certificates that arrived.
     pub(super) certificates: Vec<Certificate>,
-    /// Whether one that ended may be billed.
-    pub(super) billed: bool,
+    /// Those that ended and may be billed.
+    pub(super) failures: Failures,
     /// Those that did not end and will not.
     pub(super) dead: Vec<Entry>,
     /// Until when one that did not end is waited for.
@@ -26,28 +27,31 @@ impl Outbox {
     /// What came of the attempts, of which those that are known to be over are not read again.
     pub(super) async fn past(&self, payload_hash: Hash) -> Result<Past, DaError> {
         let known = self.known.lock().get(&payload_hash).copied();
-        let (number, billed) = known.map_or((1, false), |known| (known.number, known.billed));
-        let mut past = Past { next: number, billed, ..Past::default() };
+        let (number, failures) = known.map_or((1, Failures::default()), |known| (known.number, known.failures));
+        let mut past = Past { next: number, failures, ..Past::default() };
         loop {
             let attempt = Attempt { payload_hash, number: past.next };
             let Some(sent) = self.entry(&attempt, State::Sent).await? else { return Ok(past) };
             let certified = self.entry(&attempt, State::Certified).await?;
             if let Some(certificate) = certified.and_then(|entry| entry.certificate) {
+                past.failures = past.failures.and(1, certificate.certified_at);
                 past.certificates.push(certificate);
-                past.billed = true;
             } else if self.entry(&attempt, State::Unsent).await?.is_none() {
-                match self.is_over(&attempt).await? {
-                    true => past.billed = true,
-                    false => self.judge(sent, &mut past),
+                match self.ended(&attempt).await? {
+                    Some(ended) => past.failures = past.failures.and(1, ended.at),
+                    None => self.judge(sent, &mut past),
                 }
             }
             past.next += 1;
         }
     }
 
-    /// Whether somebody said that it ended without a certificate.
-    pub(super) async fn is_over(&self, attempt: &Attempt) -> Result<bool, DaError> {
-        Ok(self.entry(attempt, State::Failed).await?.is_some() || self.entry(attempt, State::Unknown).await?.is_some())
+    /// What somebody said of its end without a certificate.
+    pub(super) async fn ended(&self, attempt: &Attempt) -> Result<Option<Entry>, DaError> {
+        match self.entry(attempt, State::Failed).await? {
+            Some(failed) => Ok(Some(failed)),
+            None => self.entry(attempt, State::Unknown).await,
+        }
     }
 
     /// Of an attempt that did not end: whether it will. Our own that nobody here is making died with whoever made it; another's
@@ -59,7 +63,7 @@ impl Outbox {
             past.dead.push(sent);
             return;
         }
-        let known = self.known.lock().get(&attempt.payload_hash).copied().unwrap_or(Known::next(1, false));
+        let known = self.known.lock().get(&attempt.payload_hash).copied().unwrap_or(Known::next(1, Failures::default()));
         let until = match known.awaited {
             Some((number, until)) if number == attempt.number => until,
             _ => {

@@ -33,7 +33,8 @@ impl Scene {
 
     fn outbox_on(&self, store: Arc<dyn ObjectStore>, publisher: u8) -> Outbox {
         let paid = Arc::clone(&self.paid) as Arc<dyn DaClient>;
-        let settings = OutboxSettings { publisher: PublisherId([publisher; 16]), attempt_max: ATTEMPT_MAX };
+        let settings =
+            OutboxSettings { publisher: PublisherId([publisher; 16]), attempt_max: ATTEMPT_MAX, paid_pause_max: Duration::ZERO };
         Outbox::new(paid, store, self.world.clock.clone(), settings, self.metrics.clone())
     }
 

@@ -64,7 +64,7 @@ pub(super) fn outbox(
     id: u8,
     metrics: &BackendMetrics,
 ) -> Arc<dyn DaClient> {
-    let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: ATTEMPT_MAX };
+    let settings = OutboxSettings { publisher: PublisherId([id; 16]), attempt_max: ATTEMPT_MAX, paid_pause_max: Duration::ZERO };
     Arc::new(Outbox::new(behind, store, world.clock.clone(), settings, metrics.clone()))
 }
 

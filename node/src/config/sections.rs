@@ -156,6 +156,8 @@ section! {
         connect_timeout_ms: u64 = 5_000,
         /// How long a certificate is waited for, in milliseconds. By its defaults the proxy takes nine minutes to give up.
         put_timeout_ms: u64 = 600_000,
+        /// The longest pause, in milliseconds, between attempts at one payload that may have been paid for and gave nothing.
+        paid_pause_max_ms: u64 = 600_000,
         /// A name of the process among those that publish for one deployment, the same at every start; empty: a new one each time.
         publisher: String = String::new(),
         /// What EigenDA asks for a symbol of 32 bytes, in wei, for the metrics.

@@ -53,6 +53,9 @@ pub struct PublishingPartition {
     pub error: Option<String>,
     /// Whether it stands still until an operator looks.
     pub stopped: bool,
+    /// Until when the answer to another publisher is awaited, which is at a blob of the partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<String>,
 }
 
 /// What a report is read from.
@@ -108,6 +111,7 @@ impl Publishing {
             available_offset: self.offset_after(partition, available).await?,
             error: state.last_error,
             stopped: state.stopped,
+            awaits: state.awaits.map(|until| until.to_string()),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Data availability: which backend publishes, what is put around it, and whom readers ask.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::ObjectStore;
 use tributary_da::{
@@ -31,6 +32,7 @@ struct Paid {
     eigenda: Arc<dyn DaClient>,
     settings: EigenDaSettings,
     failover: Option<FailoverSettings>,
+    pause_max: Duration,
 }
 
 impl DataAvailability {
@@ -46,7 +48,8 @@ impl DataAvailability {
             Backend::EigenDa { settings, failover } => {
                 let eigenda = EigenDa::new(settings.clone(), Arc::clone(&committer), Arc::clone(&clock), metrics.clone())
                     .map_err(|error| ConfigError::Invalid(format!("`da.proxy_url`: {error}")))?;
-                Some(Paid { eigenda: Arc::new(eigenda), settings, failover })
+                let pause_max = Duration::from_millis(config.da.paid_pause_max_ms);
+                Some(Paid { eigenda: Arc::new(eigenda), settings, failover, pause_max })
             }
         };
         let mut this = Self { reader: Arc::clone(&local), committer, metrics, store, clock, local, paid };
@@ -60,8 +63,9 @@ impl DataAvailability {
     /// stands an outbox.
     pub fn publishing_as(&self, publisher: PublisherId) -> Arc<dyn DaClient> {
         self.joined(|eigenda| {
-            let attempt_max = self.paid.as_ref().map(|paid| paid.settings.put_timeout).unwrap_or_default();
-            let settings = OutboxSettings { publisher, attempt_max };
+            let times = self.paid.as_ref().map(|paid| (paid.settings.put_timeout, paid.pause_max));
+            let (attempt_max, paid_pause_max) = times.unwrap_or_default();
+            let settings = OutboxSettings { publisher, attempt_max, paid_pause_max };
             let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
             Arc::new(Outbox::new(eigenda, store, clock, settings, self.metrics.clone()))
         })
