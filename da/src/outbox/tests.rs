@@ -110,6 +110,22 @@ async fn an_open_attempt_of_another_publisher_has_its_time_and_is_then_taken_ove
 }
 
 #[tokio::test]
+async fn that_nothing_was_sent_is_forgotten_after_whatever_the_store_knows_too() {
+    let scene = Scene::new(|_| DaFault::Busy).await;
+    // The first by its hash, which would be forgotten first.
+    let payload = (0_u64..).map(|n| Bytes::from(n.to_string())).find(|payload| keccak256(payload)[0] == 0).unwrap();
+    let (outbox, hash) = (scene.outbox(1), keccak256(&payload));
+    assert!(matches!(outbox.disperse(payload.clone()).await, Err(DaError::Retry { .. })));
+    for other in 0..2 * REMEMBERED_MAX {
+        outbox.remember(keccak256(other.to_be_bytes()), Known::next(1, false));
+    }
+    assert_eq!(outbox.known.lock().len(), REMEMBERED_MAX);
+    assert!(outbox.known.lock().contains_key(&hash));
+    assert!(matches!(outbox.disperse(payload).await, Err(DaError::Retry { .. })));
+    assert_eq!((scene.noted().await, scene.counts()), (vec![(1, State::Sent)], (0, 0, 0)), "it is the same attempt still");
+}
+
+#[tokio::test]
 async fn a_clock_that_is_far_ahead_makes_nobody_wait_longer() {
     let scene = Scene::new(|_| DaFault::None).await;
     let attempt = Attempt { payload_hash: keccak256(payload()), number: 1 };

@@ -18,6 +18,8 @@ const SOON: Duration = Duration::from_secs(60);
 const PUT_TIMEOUT_MS: &str = "4000";
 /// Blobs of a few batches, so that there are several of each partition.
 const BLOB_BYTES_MAX: &str = "16000";
+/// Blobs of a batch or two, so that there are many.
+const FEW_BYTES_MAX: &str = "4000";
 
 /// The symbols that the smallest blob is billed for.
 const LEAST_SYMBOLS: u64 = 4096;
@@ -75,20 +77,22 @@ const CASES: [Case; 12] = [
     at(Moment::After, RECORDED, 0, 0, 0),
 ];
 
-/// Dies at the `number`-th such step, and another publisher goes on.
+/// Dies at the `number`-th such step, and another publisher goes on. The first has one blob under way at a time, so that it is known what its
+/// death costs.
 async fn dies_and_is_replaced(sealed: &Sealed, proxy: &str, case: Case, number: u64) -> Outcome {
     let between = Forwarder::start(proxy).await?;
     let place = sealed.copy(between.url())?;
     let faults = StoreFaults::build(place.folder(), &place.store()).await?;
     let settings =
         |name| [("DA__PUBLISHER", name), ("DA__PUT_TIMEOUT_MS", PUT_TIMEOUT_MS), ("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)];
+    let one_by_one = [settings("one").as_slice(), &[("DA__BLOBS_IN_FLIGHT_MAX", "1")]].concat();
     match case.death {
         Death::Write(moment, path) => {
-            let mut first = place.publisher("first", &settings("one"), faults.deadly(moment, path, number))?;
+            let mut first = place.publisher("first", &one_by_one, faults.deadly(moment, path, number))?;
             first.start_to_die(SOON).await?;
         }
         Death::Under(hold) => {
-            let mut first = place.publisher("first", &settings("one"), Vec::new())?;
+            let mut first = place.publisher("first", &one_by_one, Vec::new())?;
             between.hold_nth(hold, number);
             first.start().await?;
             between.held(SOON).await?;
@@ -171,6 +175,62 @@ async fn a_publisher_killed_before_or_after_any_step_leaves_no_gap_and_what_it_c
     .await
 }
 
+/// Dies at a step while several blobs are under way, and starts again: how many attempts of unknown outcome that left.
+async fn dies_with_several_under_way(sealed: &Sealed, proxy: &str, (moment, path, number): (Moment, &str, u64)) -> Outcome<u64> {
+    let between = Forwarder::start(proxy).await?;
+    let place = sealed.copy(between.url())?;
+    let faults = StoreFaults::build(place.folder(), &place.store()).await?;
+    let settings = [("DA__PUBLISHER", "one"), ("DA__BLOB_BYTES_MAX", FEW_BYTES_MAX)];
+    let mut first = place.publisher("first", &settings, faults.deadly(moment, path, number))?;
+    first.start_to_die(SOON).await?;
+    let mut next = 0;
+    for blob in blobs::recorded(&place.store())? {
+        ensure(blob.first_seq == next, || format!("{blob:?} is recorded, and what comes before it is not"))?;
+        next = blob.last_seq + 1;
+    }
+    place.run(&["verify", "--json"]).await?.expect_code(0)?;
+    let mut second = place.publisher("second", &settings, Vec::new())?;
+    second.start().await?;
+    place.available(&second).await?;
+    let counted = Counted::of(&second).await?;
+    second.stop(SOON).await?;
+    let (blobs, puts) = (checked(&place).await?, between.puts());
+    let said = blobs::outbox(&place.store())?;
+    let (sent, certified) = (said.get("sent").copied().unwrap_or(0), said.get("certified").copied().unwrap_or(0));
+    ensure((sent, certified) == (blobs + counted.unknown, blobs), || format!("of {blobs} blobs the outbox says {said:?}"))?;
+    ensure(counted.again == counted.unknown, || format!("it counts {counted:?}"))?;
+    ensure((blobs..=blobs + counted.unknown).contains(&puts), || {
+        format!("{puts} payloads reached the proxy for {blobs} blobs, and it counts {counted:?}")
+    })?;
+    Ok(counted.unknown)
+}
+
+/// Where it dies then.
+const STEPS: [(Moment, &str, u64); 6] = [
+    (Moment::After, PLAN, 4),
+    (Moment::After, SENT, 4),
+    (Moment::Before, CERTIFIED, 2),
+    (Moment::After, CERTIFIED, 2),
+    (Moment::Before, RECORDED, 1),
+    (Moment::After, RECORDED, 2),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_killed_with_several_blobs_under_way_leaves_no_gap_and_pays_again_for_what_had_no_end_alone() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let Some(proxy) = Proxy::start(folder.path(), &SMALL).await? else { return Ok(()) };
+    proxy.set("PutLatency", "500ms").await?;
+    let sealed = Sealed::of(&worlds::edge(5)?, 1).await?;
+    let mut most = 0;
+    for step in STEPS {
+        let unknown = dies_with_several_under_way(&sealed, &proxy.url(), step).await;
+        let unknown = unknown.map_err(|error| format!("{step:?}: {error}"))?;
+        println!("{step:?}: {unknown} attempts of unknown outcome");
+        most = most.max(unknown);
+    }
+    ensure(most > 1, || "there was never more than one under way, so this proved nothing".to_owned())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_publishers_at_once_pay_for_each_blob_once() -> Outcome {
     let folder = tempfile::tempdir()?;
@@ -247,22 +307,25 @@ async fn publishers_killed_at_random_leave_no_gap_and_pay_no_more_than_is_known(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_publisher_that_is_asked_to_stop_ends_what_it_has_sent_and_pays_for_nothing_twice() -> Outcome {
+async fn a_publisher_that_is_asked_to_stop_ends_the_blobs_that_it_has_sent_and_pays_for_nothing_twice() -> Outcome {
     let folder = tempfile::tempdir()?;
     let Some(proxy) = Proxy::start(folder.path(), &SMALL).await? else { return Ok(()) };
     proxy.set("PutLatency", "2s").await?;
     let sealed = Sealed::of(&worlds::edge(5)?, 1).await?;
     let between = Forwarder::start(&proxy.url()).await?;
     let place = sealed.copy(between.url())?;
-    let mut first = place.publisher("first", &[("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)], Vec::new())?;
+    let settings = [("DA__BLOB_BYTES_MAX", FEW_BYTES_MAX), ("DA__BLOBS_IN_FLIGHT_MAX", "3")];
+    let mut first = place.publisher("first", &settings, Vec::new())?;
     first.start().await?;
     let patience = Patience::of(SOON);
-    while between.puts() == 0 {
-        patience.pause(|| first.describe("it sends nothing")).await?;
+    while between.puts() < 3 {
+        patience.pause(|| first.describe("it does not send three payloads")).await?;
     }
+    let in_flight = first.metric("tributary_da_blobs_in_flight{partition=\"0\"}").await?;
+    ensure(in_flight == 3, || format!("{in_flight} blobs are under way"))?;
     first.stop(SOON).await?;
     let (puts, recorded) = (between.puts(), blobs::recorded(&place.store())?.len() as u64);
-    ensure((puts, recorded) == (1, 1), || format!("{puts} payloads reached the proxy, {recorded} blobs are recorded"))?;
+    ensure((puts, recorded) == (3, 3), || format!("{puts} payloads reached the proxy, {recorded} blobs are recorded"))?;
     proxy.set("PutLatency", "0s").await?;
     let mut second = place.publisher("second", &[], Vec::new())?;
     second.start().await?;
