@@ -196,14 +196,16 @@ mod tests {
     #[tokio::test]
     async fn what_the_backend_does_not_give_comes_from_the_archive() {
         let scene = Scene::new().await;
-        for answer in [Answer::Lost, Answer::Status(503, Vec::new()), Answer::Status(200, b"a lie".to_vec())] {
+        let statuses = [302, 400, 401, 403, 404, 408, 418, 429, 500, 502, 503].map(|code| Answer::Status(code, b"no".to_vec()));
+        let bodies = [Answer::Lost, Answer::Status(200, b"a lie".to_vec()), Answer::Status(200, Vec::new())];
+        for answer in statuses.into_iter().chain(bodies) {
             scene.stub.on_get(answer);
             assert_eq!(scene.retrieve().await.unwrap(), payload());
         }
         scene.stub.forget();
         scene.world.clock.advance(RETENTION);
         assert_eq!(scene.retrieve().await.unwrap(), payload());
-        assert_eq!(scene.archive_reads(), 4);
+        assert_eq!(scene.archive_reads(), 15);
         let local = Archive::new(
             scene.world.client(),
             Arc::clone(&scene.world.store),
@@ -222,7 +224,9 @@ mod tests {
         let scene = Scene::new().await;
         scene.stub.forget();
         scene.overwrite_archived(b"damaged").await;
-        assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_unavailable", "the backend should have it");
+        let missed = scene.retrieve().await.unwrap_err();
+        let archived = names::payload(&scene.certificate.commitment).to_string();
+        assert!(missed.code() == "da_unavailable" && missed.to_string().contains(&archived), "both are named: {missed}");
         scene.world.clock.advance(RETENTION);
         assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_corrupt");
         object_store::ObjectStoreExt::delete(&scene.world.store, &names::payload(&scene.certificate.commitment)).await.unwrap();

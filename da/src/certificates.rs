@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStore;
+use futures::future::ready;
+use futures::stream::{self, StreamExt, TryStreamExt};
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use tributary_schemas::cut::Cut;
@@ -18,6 +20,8 @@ use crate::record::BlobRecord;
 
 /// How often [`Certificates::wait_for`] looks for records that another process wrote.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// How many records are read at the same time by who begins.
+const READ_AT_ONCE: usize = 32;
 
 /// Reads the recorded certificates and remembers what it read: a record never changes.
 ///
@@ -145,19 +149,50 @@ impl Certificates {
         Ok(())
     }
 
-    /// The name of the next record follows from the last, so no listing is needed and a gap ends the prefix by itself.
+    /// The name of the next record follows from the last, so no listing is needed and a gap ends the prefix by itself. Only who begins
+    /// lists what there is, to read many at once.
     async fn extend(&self, partition: Partition, blobs: &mut Vec<BlobRecord>) -> Result<(), DaError> {
-        loop {
-            let next = blobs.last().map_or(Seq::FIRST, |last| last.last_seq.next());
-            let name = names::certificate(partition, next);
-            let Some(bytes) = read(&self.store, &name).await? else { return Ok(()) };
-            let blob = BlobRecord::decode(partition, next, &bytes)?;
-            if blobs.last().is_some_and(|last| last.deployment != blob.deployment) {
-                return Err(DaError::corrupt(name, "it belongs to another deployment than the record before it"));
+        if blobs.is_empty() {
+            let listed = self.listed(partition).await?;
+            let read = |first: Seq| async move { Ok((first, read(&self.store, &names::certificate(partition, first)).await?)) };
+            let mut records = stream::iter(listed).map(read).buffered(READ_AT_ONCE);
+            while let Some((first, bytes)) = records.try_next().await? {
+                match bytes.filter(|_| first == next_after(blobs)) {
+                    Some(bytes) => append(partition, blobs, &bytes)?,
+                    None => break,
+                }
             }
-            blobs.push(blob);
         }
+        while let Some(bytes) = read(&self.store, &names::certificate(partition, next_after(blobs))).await? {
+            append(partition, blobs, &bytes)?;
+        }
+        Ok(())
     }
+
+    /// The first batches of the blobs that have a record, in ascending order.
+    async fn listed(&self, partition: Partition) -> Result<Vec<Seq>, DaError> {
+        let folder = names::folder(names::CERTIFICATES, partition);
+        let objects = self.store.list(Some(&folder)).map_err(|e| DaError::retry(&folder, e));
+        let first = |object: ObjectMeta| names::parse_record(names::CERTIFICATES, &object.location).map(|(_, first)| first);
+        let mut listed: Vec<Seq> = objects.try_filter_map(|object| ready(Ok(first(object)))).try_collect().await?;
+        listed.sort_unstable();
+        Ok(listed)
+    }
+}
+
+fn next_after(blobs: &[BlobRecord]) -> Seq {
+    blobs.last().map_or(Seq::FIRST, |last| last.last_seq.next())
+}
+
+fn append(partition: Partition, blobs: &mut Vec<BlobRecord>, bytes: &[u8]) -> Result<(), DaError> {
+    let first = next_after(blobs);
+    let blob = BlobRecord::decode(partition, first, bytes)?;
+    if blobs.last().is_some_and(|last| last.deployment != blob.deployment) {
+        let name = names::certificate(partition, first);
+        return Err(DaError::corrupt(name, "it belongs to another deployment than the record before it"));
+    }
+    blobs.push(blob);
+    Ok(())
 }
 
 /// The partitions that have a folder under `da/plans` or `da/certs`, in ascending order.

@@ -77,7 +77,13 @@ async fn every_failure_of_a_dispersal_says_what_to_do_and_what_may_be_paid_is_co
     // Status, code of the error, and whether it may be paid.
     let cases = [
         (400, "da_rejected", false),
-        (403, "da_rejected", false),
+        (201, "da_outcome_unknown", true),
+        (302, "da_outcome_unknown", true),
+        (401, "da_backend_down", false),
+        (403, "da_backend_down", false),
+        (404, "da_backend_down", false),
+        (408, "da_outcome_unknown", true),
+        (418, "da_outcome_unknown", true),
         (413, "da_rejected", false),
         (429, "da_unavailable", false),
         (500, "da_backend_down", true),
@@ -121,7 +127,9 @@ async fn a_certificate_of_another_payload_or_none_at_all_is_not_taken_and_counte
     assert_eq!(scene.put(Answer::Status(200, same_size)).await.code(), "da_corrupt");
     let error = scene.put(Answer::Status(200, b"\x07no certificate".to_vec())).await;
     assert!(error.code() == "da_rejected" && error.to_string().contains("0x076e6f20"), "its bytes are kept: {error}");
-    assert_eq!(scene.counts().2, 3, "all three are paid for");
+    let error = scene.put(Answer::Status(200, Vec::new())).await;
+    assert_eq!(error.code(), "da_outcome_unknown", "there are no bytes to keep: {error}");
+    assert_eq!(scene.counts().2, 4, "all of them may be paid for");
 }
 
 #[tokio::test]
@@ -143,7 +151,15 @@ async fn every_failure_of_a_retrieval_says_what_to_do() {
     let given = scene.client.disperse(payload()).await.unwrap();
     let teapot = |code: u8| Answer::Status(418, format!("{{\"StatusCode\":{code},\"Msg\":\"bad\"}}").into_bytes());
     for (answer, expected) in [
-        (status(400), "da_rejected"),
+        (status(204), "da_unavailable"),
+        (status(302), "da_unavailable"),
+        (status(400), "da_unavailable"),
+        (status(401), "da_unavailable"),
+        (status(403), "da_unavailable"),
+        (status(404), "da_unavailable"),
+        (status(408), "da_unavailable"),
+        (status(418), "da_unavailable"),
+        (Answer::Status(200, Vec::new()), "da_corrupt"),
         (teapot(1), "da_rejected"),
         (teapot(3), "da_rejected"),
         (status(429), "da_unavailable"),

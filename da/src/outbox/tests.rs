@@ -32,9 +32,17 @@ impl Scene {
     }
 
     fn outbox_on(&self, store: Arc<dyn ObjectStore>, publisher: u8) -> Outbox {
+        self.pausing_on(store, publisher, Duration::ZERO)
+    }
+
+    /// With a pause between what may be paid in vain.
+    fn pausing(&self, publisher: u8) -> Outbox {
+        self.pausing_on(Arc::clone(&self.world.store), publisher, Duration::from_secs(600))
+    }
+
+    fn pausing_on(&self, store: Arc<dyn ObjectStore>, publisher: u8, paid_pause_max: Duration) -> Outbox {
         let paid = Arc::clone(&self.paid) as Arc<dyn DaClient>;
-        let settings =
-            OutboxSettings { publisher: PublisherId([publisher; 16]), attempt_max: ATTEMPT_MAX, paid_pause_max: Duration::ZERO };
+        let settings = OutboxSettings { publisher: PublisherId([publisher; 16]), attempt_max: ATTEMPT_MAX, paid_pause_max };
         Outbox::new(paid, store, self.world.clock.clone(), settings, self.metrics.clone())
     }
 
@@ -117,7 +125,7 @@ async fn that_nothing_was_sent_is_forgotten_after_whatever_the_store_knows_too()
     let (outbox, hash) = (scene.outbox(1), keccak256(&payload));
     assert!(matches!(outbox.disperse(payload.clone()).await, Err(DaError::Retry { .. })));
     for other in 0..2 * REMEMBERED_MAX {
-        outbox.remember(keccak256(other.to_be_bytes()), Known::next(1, false));
+        outbox.remember(keccak256(other.to_be_bytes()), Known::next(1, Failures::default()));
     }
     assert_eq!(outbox.known.lock().len(), REMEMBERED_MAX);
     assert!(outbox.known.lock().contains_key(&hash));
@@ -129,7 +137,7 @@ async fn that_nothing_was_sent_is_forgotten_after_whatever_the_store_knows_too()
 async fn a_clock_that_is_far_ahead_makes_nobody_wait_longer() {
     let scene = Scene::new(|_| DaFault::None).await;
     let attempt = Attempt { payload_hash: keccak256(payload()), number: 1 };
-    let mut ahead = scene.outbox(1).entry_of(attempt, State::Sent, &payload(), None);
+    let mut ahead = scene.outbox(1).entry_of(attempt, State::Sent, payload().len() as u64, None);
     ahead.at = Timestamp::from_micros(ahead.at.micros() + 1_000_000_000_000).unwrap();
     scene.world.overwrite(&ahead.name(), ahead.encode()).await;
     let outbox = scene.outbox(2);
@@ -298,4 +306,50 @@ async fn a_damaged_entry_is_named_and_nothing_is_sent() {
     let failed = scene.outbox(1).disperse(payload()).await;
     assert!(matches!(&failed, Err(DaError::Corrupt { object, .. }) if *object == name.to_string()), "{failed:?}");
     assert_eq!(scene.paid.dispersals(), 0);
+}
+
+#[tokio::test]
+async fn what_may_be_paid_in_vain_waits_longer_each_time_and_no_restart_or_other_publisher_shortens_it() {
+    let scene = Scene::new(|_| DaFault::Down).await;
+    let outbox = scene.pausing(1);
+    for sent in 1..=3 {
+        let failed = outbox.disperse(payload()).await.unwrap_err();
+        assert_eq!((failed.code(), scene.paid.dispersals()), ("da_backend_down", sent));
+        if sent >= 2 {
+            for waits in [&outbox, &scene.pausing(1), &scene.pausing(2)] {
+                let refused = waits.disperse(payload()).await.unwrap_err();
+                assert!(refused.code() == "da_unavailable" && refused.to_string().contains("attempts may have"), "{refused}");
+            }
+            assert_eq!(scene.paid.dispersals(), sent, "nothing is sent meanwhile");
+            scene.world.clock.advance(Duration::from_secs(5 << (sent - 2)));
+        }
+    }
+    // 5 s before the third, 10 s before the fourth.
+    let failed = scene.pausing(2).disperse(payload()).await.unwrap_err();
+    assert_eq!((failed.code(), scene.paid.dispersals()), ("da_backend_down", 4));
+}
+
+#[tokio::test]
+async fn a_payload_that_is_given_up_before_it_was_sent_keeps_nobody_waiting() {
+    let scene = Scene::new(|call| match call {
+        Call::Disperse(0..2) => DaFault::Busy,
+        _ => DaFault::None,
+    })
+    .await;
+    let (one, two) = (scene.outbox(1), scene.outbox(2));
+    let hash = keccak256(payload());
+    one.release(&hash).await;
+    assert_eq!(one.disperse(payload()).await.unwrap_err().code(), "da_unavailable");
+    assert!(two.under_way(&hash).await.unwrap().is_some(), "its publisher may send it yet");
+    one.release(&hash).await;
+    assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unsent)]);
+    assert_eq!(two.under_way(&hash).await.unwrap(), None);
+    // Whoever gave it up may come back as well.
+    assert_eq!(one.disperse(payload()).await.unwrap_err().code(), "da_unavailable");
+    one.release(&hash).await;
+    two.disperse(payload()).await.unwrap();
+    one.release(&hash).await;
+    let ends = scene.noted().await;
+    assert_eq!(ends[2..], [(2, State::Sent), (2, State::Unsent), (3, State::Sent), (3, State::Certified)]);
+    assert_eq!((scene.counts(), scene.metrics.puts_again.get()), ((0, 0, 0), 0), "nothing was paid in vain");
 }
