@@ -153,8 +153,14 @@ impl Certificates {
     /// lists what there is, to read many at once.
     async fn extend(&self, partition: Partition, blobs: &mut Vec<BlobRecord>) -> Result<(), DaError> {
         if blobs.is_empty() {
-            let listed = self.listed(partition).await?;
-            let read = |first: Seq| async move { Ok((first, read(&self.store, &names::certificate(partition, first)).await?)) };
+            match read(&self.store, &names::certificate(partition, Seq::FIRST)).await? {
+                Some(bytes) => append(partition, blobs, &bytes)?,
+                None => return Ok(()),
+            }
+            let listed = self.listed(partition).await?.into_iter().filter(|first| *first != Seq::FIRST);
+            let read = |first: Seq| async move {
+                Ok::<_, DaError>((first, read(&self.store, &names::certificate(partition, first)).await?))
+            };
             let mut records = stream::iter(listed).map(read).buffered(READ_AT_ONCE);
             while let Some((first, bytes)) = records.try_next().await? {
                 match bytes.filter(|_| first == next_after(blobs)) {
