@@ -40,7 +40,7 @@ impl Sealed {
         copy_all(&self.server.data().join("store/journal"), &folder.join("store/journal"))?;
         let config = format!(
             "[data]\ndir = \"{0}/data\"\n[store]\nurl = \"file://{0}/store\"\n\
-             [da]\nbackend = \"eigenda\"\nproxy_url = \"{proxy_url}\"\nblob_age_ms = 100\n",
+             [da]\nbackend = \"eigenda\"\nproxy_url = \"{proxy_url}\"\nblob_age_ms = 100\npaid_pause_max_ms = 100\n",
             folder.display()
         );
         std::fs::write(folder.join("tributary.toml"), config)?;

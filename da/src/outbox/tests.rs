@@ -8,6 +8,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 
 use super::*;
+use crate::dispersal::Dispersal;
 use crate::faulty::{Call, DaFault, FaultyDa};
 use crate::fixture::{Fault, Faulty, World};
 use crate::names;
@@ -352,4 +353,16 @@ async fn a_payload_that_is_given_up_before_it_was_sent_keeps_nobody_waiting() {
     let ends = scene.noted().await;
     assert_eq!(ends[2..], [(2, State::Sent), (2, State::Unsent), (3, State::Sent), (3, State::Certified)]);
     assert_eq!((scene.counts(), scene.metrics.puts_again.get()), ((0, 0, 0), 0), "nothing was paid in vain");
+}
+
+#[tokio::test]
+async fn a_job_that_ends_without_a_certificate_says_that_nothing_was_sent() {
+    let scene = Scene::new(|_| DaFault::Busy).await;
+    let outbox: Arc<dyn DaClient> = Arc::new(scene.outbox(1));
+    let settings = crate::fixture::quick();
+    let dispersal = Dispersal::new(Arc::clone(&scene.world.store), outbox, Arc::clone(&scene.world.committer), &settings);
+    let ended = dispersal.certify(payload(), tokio::time::Instant::now()).await;
+    assert_eq!(ended.unwrap_err().code(), "da_unavailable");
+    assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unsent)]);
+    assert_eq!(scene.outbox(2).under_way(&keccak256(payload())).await.unwrap(), None);
 }
