@@ -11,7 +11,7 @@ import tempfile
 import unittest
 
 import verify_event
-from verify_event import Broken, keccak256, symbols_of, unwrap, verify
+from verify_event import TEXT_BYTES_MAX, Broken, expect, keccak256, label, read, symbols_of, unwrap, verify
 
 DA = pathlib.Path(__file__).parent.parent / "da"
 DATA, VECTORS = DA / "testdata", DA / "eigenda-client/tests/vectors.json"
@@ -19,8 +19,11 @@ sys.path.insert(0, str(DATA))
 import event_proof as forge  # noqa: E402
 
 
+BASES = {"local": "event-proof.json", "eigenda": "event-proof-eigenda.json"}
+
+
 def load(name):
-    document = json.loads((DATA / name).read_text())
+    document = read((DATA / name).read_bytes())
     return unwrap(document), bytes.fromhex(document["blobId"][2:])
 
 
@@ -54,6 +57,39 @@ def changed(path, change):
     return proof
 
 
+def text_of(pieces):
+    """A text in pieces, of which some come many times."""
+    return "".join(piece if isinstance(piece, str) else piece[0] * piece[1] for piece in pieces)
+
+
+def made(case):
+    """The text of a case of proof-cases.json: that of its base with changes, or with a list in place of an object, or its own."""
+    if "text" in case:
+        return text_of(case["text"])
+    text = (DATA / BASES[case["base"]]).read_text()
+    for before, after in case.get("change", []):
+        assert before in text, case
+        text = text.replace(before, text_of(after), 1)
+    if "list" in case:
+        document = {"": json.loads(text)}
+        *way, last = [""] + case["list"].split("/")[1:]
+        owner = found(way, document)
+        owner[last] = [owner[last][name] for name in case["of"]]
+        text = json.dumps(document[""])
+    return text
+
+
+def verdict(text, blob_id, expected=None):
+    """The code that a proof is refused with, or `proved`."""
+    try:
+        proved = verify(read(text), blob_id)
+        if expected:
+            expect(proved, expected)
+        return "proved"
+    except Broken as broken:
+        return broken.code
+
+
 def flipped(data, bit):
     data = bytearray(data)
     data[bit // 8] ^= 1 << (bit % 8)
@@ -68,11 +104,35 @@ class Refuses(unittest.TestCase):
             self.assertTrue(str(caught.exception).startswith(step), str(caught.exception))
 
     def test_what_is_right_is_proved(self):
-        for name in ["event-proof.json", "event-proof-eigenda.json"]:
+        for ordinal, name in [(1, "event-proof.json"), (0, "event-proof-eigenda.json")]:
             proof, blob_id = load(name)
             proved = verify(proof, blob_id)
-            self.assertEqual((proved["seq"], proved["ordinal"], proved["batch_in_blob"]), (43, 1, 2))
+            self.assertEqual((proved["seq"], proved["ordinal"], proved["batch_in_blob"]), (43, ordinal, 2))
             self.assertEqual(verify({"data": {"event": proof}}, blob_id), proved)
+
+    def test_the_cases_that_the_binary_is_held_to_as_well(self):
+        for case in json.loads((DATA / "proof-cases.json").read_text()):
+            text, (proof, blob_id) = made(case), load(BASES[case["base"]])
+            expected = dict(zip(("source", "id"), case.get("event", [])))
+            expected.update({name: case[name] for name in ("type", "key") if name in case})
+            if "own_id" in case:
+                blob_id = keccak256(bytes.fromhex(unwrap(json.loads(text))["proof"]["blob"]["certificate"][2:]))
+            self.assertEqual(verdict(text.encode(), blob_id, expected), case["code"], case["case"])
+
+    def test_the_size_and_the_encoding_of_the_text(self):
+        text = (DATA / "event-proof.json").read_bytes()
+        self.assertEqual(verdict(text.ljust(TEXT_BYTES_MAX), BLOB_ID), "proved")
+        self.assertEqual(verdict(text.ljust(TEXT_BYTES_MAX + 1), BLOB_ID), "proof_form")
+        for wrong in [b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80"]:
+            within = text.replace(b'"blobId"', b'"' + wrong + b'": 1, "blobId"')
+            self.assertEqual(verdict(within, BLOB_ID), "proof_form")
+        for encoding in ("utf-16", "utf-32", "utf-8-sig"):
+            self.assertEqual(verdict(text.decode().encode(encoding), BLOB_ID), "proof_form")
+
+    def test_every_object_of_a_proof_must_be_one(self):
+        for path in [[], ["proof"], ["proof", "blob"], ["proof", "opening"], ["proof", "opening", "prelude"]]:
+            of = list(found(path).values())
+            self.refuses(changed(path, lambda _: of) if path else of, "form")
 
     def test_flipped_bits(self):
         """Every fifth; those of the crate `da` flip them all."""
@@ -83,11 +143,7 @@ class Refuses(unittest.TestCase):
     def test_flipped_bits_of_the_text(self):
         text = json.dumps(PROOF).encode()
         for bit in random.Random(7).sample(range(len(text) * 8), 1000):
-            try:
-                document = json.loads(flipped(text, bit))
-            except (UnicodeDecodeError, json.JSONDecodeError):
-                continue
-            self.refuses(document)
+            self.assertNotEqual(verdict(flipped(text, bit), BLOB_ID), "proved")
 
     def test_every_other_index_and_size(self):
         for n in range(8):
@@ -153,8 +209,9 @@ class Refuses(unittest.TestCase):
             places = list(range(2 + 8 * (at % 3), 10 + 8 * (at % 3)))
             for index, indexes in [(at, opening["symbolIndexes"]), (at, places), (1, opening["symbolIndexes"]), (1, places)]:
                 opening.update(prelude={**planted, "symbolIndex": index}, symbolIndexes=indexes)
+                elsewhere = "place: the prelude" if index == at else "place: the symbols must be"
                 holds = (index, indexes) == (1, places)
-                self.refuses(lie, "opening" if holds else "place: the symbols must be", keccak256(certificate))
+                self.refuses(lie, "opening" if holds else elsewhere, keccak256(certificate))
 
     def test_members_that_are_missing_or_of_another_kind(self):
         lists = [["proof", "path"], *[["proof", "opening", name] for name in ("symbolIndexes", "symbols", "proofs")]]
@@ -172,7 +229,7 @@ class Refuses(unittest.TestCase):
     def test_certificates_that_are_none(self):
         eigenda, _ = load("event-proof-eigenda.json")
         whole = bytes.fromhex(eigenda["proof"]["blob"]["certificate"][2:])
-        for wrong in [b"", b"\2", b"\2\xc0", whole[:-1], whole + b"\0", b"\7" + whole[1:], b"\1" + whole[1:], b"\2\xff" * 9]:
+        for wrong in [b"", b"\2", b"\2\xc0", b"\2" + bytes.fromhex("c1" * 9000), whole[:-1], whole + b"\0", b"\7" + whole[1:], b"\1" + whole[1:], b"\2\xff" * 9]:
             with self.assertRaises(Broken):
                 verify_event.committed(wrong)
         self.assertEqual(verify_event.committed(b"\1\0" + whole), verify_event.committed(whole))
@@ -224,18 +281,80 @@ class Refuses(unittest.TestCase):
             fields[at : at + size] = value.to_bytes(size, "big")
         return bytes(fields) + keccak256(fields)
 
+    def run_script(self, *arguments):
+        ran = subprocess.run([sys.executable, verify_event.__file__, *arguments], capture_output=True, text=True)
+        self.assertNotIn("Traceback", ran.stderr)
+        return ran
+
     def test_exit_codes(self):
         script, proof = verify_event.__file__, str(DATA / "event-proof.json")
         blob_id, other = "0x" + BLOB_ID.hex(), "0x" + bytes(32).hex()
         digits = tempfile.NamedTemporaryFile("w", suffix=".json")
         digits.write('{"ordinal": ' + "1" * 5000 + "}")
         digits.flush()
+        right, wrong = ["--event", "urn:example:third", "2-1"], ["--event", "urn:example:third", "2-2"]
         runs = [([proof, blob_id], 0), ([proof, other], 3), ([digits.name, blob_id], 3), ([script, blob_id], 3)]
-        runs += [(["/no/such/file", blob_id], 1), ([proof], 2), ([proof, "0x00"], 2), ([proof, blob_id.upper()], 2), ([], 2)]
+        runs += [(["/no/such/file", blob_id], 1), ([str(DATA), blob_id], 1), ([proof], 2), ([], 2)]
+        runs += [([proof, "0x" + BLOB_ID.hex().upper()], 0)]
+        runs += [([proof, wrong], 2) for wrong in ("0x00", blob_id.upper(), blob_id[2:], blob_id[:-1], blob_id + "0", " " + blob_id)]
+        runs += [([proof, blob_id[:-1] + "\u0661"], 2), ([proof, blob_id, *right], 0), ([proof, blob_id, *wrong], 3)]
+        runs += [([proof, blob_id, *right, "--type", "tributary.datanet.registered.v1", "--key", "net", "--json"], 0)]
+        runs += [([proof, blob_id, *right, "--key", "another"], 3), ([proof, blob_id, "--key", "net"], 2)]
+        runs += [([proof, blob_id, *right, "--type", "datanet"], 2), ([proof, blob_id, "--event", "urn:example:third"], 2)]
         for arguments, code in runs:
-            ran = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+            ran = self.run_script(*arguments)
             self.assertEqual(ran.returncode, code, (arguments, ran.stdout, ran.stderr))
-            self.assertNotIn("Traceback", ran.stderr)
+        self.assertTrue(self.run_script(proof, blob_id, *wrong).stderr.endswith("[proof_other_event]\n"))
+        self.assertTrue(self.run_script(proof, other).stderr.endswith("[proof_certificate]\n"))
+
+    def test_what_was_proved_is_said(self):
+        for name, said in [("local", ["tributary.datanet.registered.v1", "urn:example:third", "2-1", "net"]), ("eigenda", [None] * 4)]:
+            proof, blob_id = load(BASES[name])
+            arguments = [str(DATA / BASES[name]), "0x" + blob_id.hex()]
+            text, document = self.run_script(*arguments).stdout, json.loads(self.run_script(*arguments, "--json").stdout)
+            self.assertEqual([document[member] for member in ("type", "source", "id", "key")], said)
+            self.assertEqual((document["leaf"], document["blob_id"]), (proof["proof"]["leaf"], arguments[1]))
+            self.assertIn("  leaf        " + proof["proof"]["leaf"], text)
+            for member, value in zip(("type", "source", "id", "key"), said):
+                self.assertEqual(f"  {member:11} {value}\n" in text, value is not None)
+            self.assertEqual("the bytes name no source, id and type" in text, said[0] is None)
+
+    def test_nothing_that_an_event_says_reaches_the_terminal_but_visible_characters(self):
+        key = "a\x1b[2Jb\u202e\\\r\x7f\xe9\U0010ffff"
+        blob = forge.Blob([[forge.event(b"7", key=key.encode())]])
+        certificate = blob.certificate(False)
+        proved = verify(blob.proof(0, 0), keccak256(certificate))
+        self.assertEqual(proved["key"], key)
+        text, document = verify_event.render(proved), json.dumps(verify_event.report(proved))
+        self.assertIn("  key         a\\u{1b}[2Jb\\u{202e}\\u{5c}\\u{d}\\u{7f}\\u{e9}\\u{10ffff}\n", text)
+        self.assertTrue(all(" " <= character <= "~" or character == "\n" for character in text + document))
+        expected = {"source": "urn:example:third", "id": "7", "key": "\x1b[2J"}
+        with self.assertRaises(Broken) as caught:
+            expect(proved, expected)
+        self.assertTrue(str(caught.exception).isprintable(), str(caught.exception))
+
+    def test_bytes_that_say_it_twice_or_in_another_form_have_no_label(self):
+        field, data = forge.field, forge.field(1, b"net")
+        event_id, source, payload = field(1, b"7"), field(2, b"urn:x"), field(20, data)
+        right = event_id + source + payload
+        said = {"type": "tributary.datanet.registered.v1", "source": "urn:x", "id": "7", "key": "net"}
+        further = field(13, b"") * 2 + b"\x71" + bytes(8) + b"\x7d" + bytes(4) + payload + field(31, b"later")
+        for whole in [right, event_id + source + further]:
+            self.assertEqual(label(whole), said)
+        for at, kind in enumerate(verify_event.TYPES.values()):
+            self.assertEqual(label(event_id + source + field(20 + at, data))["type"], f"tributary.{kind}.v1")
+        nothing = dict.fromkeys(said)
+        for wrong in [
+            event_id + right, event_id + source + source + payload, source + event_id + payload, right + field(21, data),
+            right + payload, event_id + source, event_id + payload, source + payload, right[:-1], right + b"\xa5\x02", b"",
+            *[event_id + source + field(20, other) for other in (data + data, field(2, b"net"), field(1, b"\xff"), field(1, b""))],
+            *[event_id + source + field(20, other) for other in (field(1, b"a" * 257), field(1, 7), b"\x0a\x04net")],
+            *[field(1, other) + source + payload for other in (b"a b", "\u0430".encode(), b"a" * 129, b"", 7)],
+            *[event_id + field(2, other) + payload for other in (b"a b", b"a" * 257, b"", b"\x1b[2J")],
+            b"\x02\x00" + right, b"\x8a\x00\x01" + right[2:], b"\x0a\x81\x00" + right[2:], event_id + source + field(19, data),
+            right + b"\xf8\x01" + b"\xff" * 10, right + b"\xfb\x01", right + b"\x82\x80\x80\x80\x80\x01\x00", b"no event at all",
+        ]:  # fmt: skip
+            self.assertEqual(label(wrong), nothing, wrong)
 
     def test_openings_of_the_client_hold_and_no_others(self):
         for vector in json.loads(VECTORS.read_text()):

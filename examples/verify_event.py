@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Checks the proof of an event against the id of its blob, without a network and without trusting who gave it.
 
-    verify_event.py PROOF.json 0xBLOB_ID        (- reads the proof from standard input)
+    verify_event.py PROOF.json 0xBLOB_ID [--event SOURCE ID [--type TYPE] [--key KEY]] [--json]
 
-The proof is the JSON of docs/proofs.md: what GraphQL answers, or `tributary verify --event … --json`. The id of the blob is all
-that is trusted; get it from somebody else than the proof. Exit code 0: proved. 3: it is not; the first broken step is named. 1: the
-file cannot be read. 2: wrong usage.
+The proof is the JSON of docs/proofs.md: what GraphQL answers, or `tributary verify --event … --json`; - reads it from standard
+input. The id of the blob is all that is trusted; get it from somebody else than the proof. With --event the proof of any other event
+is refused; without, see which one was proved. Exit code 0: proved. 3: it is not; the first broken step is named. 1: the file cannot
+be read. 2: wrong usage.
 
 Python 3.9 or newer, nothing else. Keccak and the pairing are written out here: slow (a second), short, and to be read.
 
@@ -15,18 +16,25 @@ What it does not prove: that the root in the header is that of the events in the
 recomputes it from the whole blob, as `tributary verify` does.
 """
 
+import argparse
 import json
 import secrets
 import sys
 
 
 class Broken(Exception):
-    """The first step that does not hold."""
+    """The first step that does not hold, with the code that docs/proofs.md lists."""
+
+    CODES = {"leaf": "event", "symbols": "symbol", "expectation": "other_event"}
+
+    def __init__(self, step, what):
+        super().__init__(f"{step}: {what}")
+        self.code = "proof_" + self.CODES.get(step, step.split()[0])
 
 
 def check(holds, step, what):
     if not holds:
-        raise Broken(f"{step}: {what}")
+        raise Broken(step, what)
 
 
 # ── keccak-256 ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -262,8 +270,9 @@ def rlp(data):
     return item
 
 
-def _rlp_item(data):
+def _rlp_item(data, levels=8):
     check(data, "certificate", "it is cut short")
+    check(levels, "certificate", "its lists lie too deep")
     first = data[0]
     if first < 0x80:
         return data[:1], data[1:]
@@ -279,7 +288,7 @@ def _rlp_item(data):
         return content, rest
     items = []
     while content:
-        item, content = _rlp_item(content)
+        item, content = _rlp_item(content, levels - 1)
         items.append(item)
     return items, rest
 
@@ -298,6 +307,9 @@ FIELDS = {
 }
 
 
+CERTIFICATE_BYTES_MAX = 32_000
+
+
 def fits(item, form):
     if isinstance(form, tuple):
         return isinstance(item, list) and len(item) == len(form) and all(map(fits, item, form))
@@ -310,6 +322,7 @@ def fits(item, form):
 
 def committed(certificate):
     """What a certificate commits to: the commitment, how many symbols the blob has, and whose certificate it is."""
+    check(len(certificate) <= CERTIFICATE_BYTES_MAX, "certificate", f"it has more than {CERTIFICATE_BYTES_MAX} bytes")
     if certificate[:4] == b"TRDC":
         check(certificate[4:8] == bytes([2, 1, 0, 0]), "certificate", "it is not one of the local backend's version 2")
         check(len(certificate) == 164, "certificate", "it has not 164 bytes")
@@ -329,6 +342,195 @@ def committed(certificate):
     return point_of(point, "certificate"), symbols, backend
 
 
+# ── The text ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# JSON that no two readers understand differently: docs/proofs.md states the rules.
+TEXT_BYTES_MAX, LEVELS_MAX, NUMBER_CHARS_MAX, EXPONENT_DIGITS_MAX = 8 << 20, 64, 32, 2
+
+
+def read(data):
+    """The document in the bytes of a text."""
+    check(len(data) <= TEXT_BYTES_MAX, "form", f"the text has more than {TEXT_BYTES_MAX} bytes")
+    hooks = {"parse_int": _number, "parse_float": _number, "parse_constant": _constant, "object_pairs_hook": _object}
+    try:
+        document = json.loads(data.decode("utf-8"), **hooks)
+        deep = _levels(document) > LEVELS_MAX
+        # Half a surrogate pair has no UTF-8.
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        deep = True
+    except ValueError as error:
+        raise Broken("form", error) from None
+    check(not deep, "form", f"objects and lists lie more than {LEVELS_MAX} deep")
+    return document
+
+
+def _number(text):
+    exponent = text.lower().partition("e")[2].lstrip("+-")
+    fits = text.isascii() and len(text) <= NUMBER_CHARS_MAX and len(exponent) <= EXPONENT_DIGITS_MAX
+    check(fits, "form", f"a number has more than {NUMBER_CHARS_MAX} characters, or its exponent {EXPONENT_DIGITS_MAX} digits")
+    return int(text) if text.isdigit() or (text[1:].isdigit() and text != "-0") else float(text)
+
+
+def _constant(text):
+    raise Broken("form", f"{text} is no JSON")
+
+
+def _object(members):
+    different = dict(members)
+    check(len(different) == len(members), "form", "an object has two members of one name")
+    return different
+
+
+def _levels(value):
+    inside = value.values() if type(value) is dict else value if type(value) is list else None
+    return 0 if inside is None else 1 + max(map(_levels, inside), default=0)
+
+
+def unwrap(document):
+    """The object with `raw`, or the one inside it at `data`, `event` and `proof`, of which each may be absent."""
+    for name in ("data", "event", "proof"):
+        if type(document) is dict and "raw" not in document and name in document:
+            document = document[name]
+    return document
+
+
+def member(owner, name):
+    check(type(owner) is dict, "form", f"what should have the member {name} is no object")
+    check(name in owner, "form", f"the member {name} is missing")
+    return owner[name]
+
+
+def raw(text, length=None):
+    plain = isinstance(text, str) and text[:2] == "0x" and len(text) % 2 == 0 and set(text[2:]) <= set("0123456789abcdef")
+    check(plain, "form", "bytes are not lower-case 0x text")
+    data = bytes.fromhex(text[2:])
+    check(length is None or len(data) == length, "form", f"{len(data)} bytes lie where {length} belong")
+    return data
+
+
+def place(value):
+    check(type(value) is int and 0 <= value < 1 << 32, "form", "a number is no integer of 32 bits, or not written as one")
+    return value
+
+
+def items(value, each, count=None):
+    check(type(value) is list and count in (None, len(value)), "form", "it is no list, or none of that length")
+    return [each(item) for item in value]
+
+
+def hash_of(text):
+    return raw(text, 32)
+
+
+def opened_of(text):
+    return raw(text, 64)
+
+
+def parse(document):
+    """The members of a proof, every one of its form."""
+    event = unwrap(document)
+    chain = member(event, "proof")
+    opening = member(chain, "opening")
+    prelude = member(opening, "prelude")
+    return {
+        "raw": raw(member(event, "raw")),
+        "ordinal": place(member(event, "ordinal")),
+        "leaf": hash_of(member(chain, "leaf")),
+        "path": items(member(chain, "path"), hash_of),
+        "root": hash_of(member(chain, "batchRoot")),
+        "header": raw(member(chain, "batchHeader"), HEADER_BYTES),
+        "certificate": raw(member(member(chain, "blob"), "certificate")),
+        "places": items(member(opening, "symbolIndexes"), place, 8),
+        "symbols": items(member(opening, "symbols"), hash_of, 8),
+        "proofs": items(member(opening, "proofs"), opened_of, 8),
+        "size": place(member(opening, "blobSymbols")),
+        "prelude": (place(member(prelude, "symbolIndex")), hash_of(member(prelude, "symbol")), opened_of(member(prelude, "proof"))),
+    }
+
+
+# ── The event ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# By the number of the field with the payload. Of every payload the first field is the key.
+TYPES = dict(enumerate(
+    "datanet.registered contribution.submitted contribution.reviewed model.registered model.updated policy.set "
+    "inference.completed attribution.traced feedback.recorded agent.acted grant.set".split(), 20))  # fmt: skip
+
+
+class Unnamed(Exception):
+    """Bytes that do not say which event they are."""
+
+
+def _varint(data, at):
+    value = 0
+    for shift in range(0, 70, 7):
+        if at >= len(data):
+            break
+        byte = data[at]
+        value, at = value | (byte & 0x7F) << shift, at + 1
+        if byte < 0x80:
+            # As few bytes as it needs, and no more than 64 bits.
+            if value >> 64 or (byte == 0 and shift):
+                break
+            return value, at
+    raise Unnamed
+
+
+def _fields(data):
+    """The fields of a message of protobuf, their numbers ascending: by number, a list of what has bytes, None for what has none."""
+    at, before, fields = 0, 1, {}
+    while at < len(data):
+        tag, at = _varint(data, at)
+        if tag >> 3 < before or tag >= 1 << 32 or tag & 7 not in (0, 1, 2, 5):
+            raise Unnamed
+        before, value = tag >> 3, None
+        if tag & 7 == 0:
+            _, at = _varint(data, at)
+        else:
+            length, at = _varint(data, at) if tag & 7 == 2 else ({1: 8, 5: 4}[tag & 7], at)
+            if length > len(data) - at:
+                raise Unnamed
+            value, at = (data[at : at + length] if tag & 7 == 2 else None), at + length
+        fields.setdefault(before, []).append(value)
+    return fields
+
+
+def _only(fields, numbers, size, visible=True):
+    """Which of these fields there is, and its text, if there is one field only, of visible ASCII where that is asked."""
+    found = [(number, value) for number in numbers for value in fields.get(number, [])]
+    if len(found) != 1 or found[0][1] is None or not 0 < len(found[0][1]) <= size:
+        raise Unnamed
+    (number, value) = found[0]
+    if visible and not all(0x21 <= byte <= 0x7E for byte in value):
+        raise Unnamed
+    return number, value
+
+
+def label(data):
+    """Type, source, id and key that the bytes of an event say, all None if they do not say them in the one way of docs/proofs.md."""
+    try:
+        fields = _fields(data)
+        event_id, source = _only(fields, [1], 128)[1].decode(), _only(fields, [2], 256)[1].decode()
+        number, payload = _only(fields, TYPES, len(data), visible=False)
+        key = _only(_fields(payload), [1], 256, visible=False)[1].decode("utf-8")
+        return {"type": f"tributary.{TYPES[number]}.v1", "source": source, "id": event_id, "key": key}
+    except (Unnamed, UnicodeDecodeError):
+        return dict.fromkeys(("type", "source", "id", "key"))
+
+
+def printable(text):
+    """The text in visible ASCII and spaces, so that whoever reads it sees every character that is there, and no terminal obeys any."""
+    return "".join(c if " " <= c <= "~" and c != "\\" else f"\\u{{{ord(c):x}}}" for c in text)
+
+
+def expect(proved, expected):
+    """Checks that the proved event calls itself what is expected."""
+    check(proved["type"] is not None, "expectation", "the proved bytes name no source, id and type as an event does")
+    for name, value in expected.items():
+        known = f"the {name} of the proved event is `{printable(proved[name])}`, expected is `{printable(value)}`"
+        check(proved[name] == value, "expectation", known)
+
+
 # ── The proof ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SYMBOL_BYTES, PRELUDE_BYTES, HEADER_BYTES = 31, 31, 248
@@ -339,19 +541,10 @@ def symbols_of(begin, end):
     return list(range(1 + begin // SYMBOL_BYTES, 1 + -(-end // SYMBOL_BYTES)))
 
 
-def raw(text, step, length=None):
-    plain = isinstance(text, str) and text[:2] == "0x" and len(text) % 2 == 0 and set(text[2:]) <= set("0123456789abcdef")
-    check(plain, step, "it is not lower-case 0x text")
-    data = bytes.fromhex(text[2:])
-    check(length is None or len(data) == length, step, f"it has {len(data)} bytes, not {length}")
-    return data
-
-
-def symbol_of(text, step):
+def payload_of(symbol, at):
     """The 31 bytes of payload in a symbol."""
-    data = raw(text, step, 32)
-    check(data[0] == 0, step, "its first byte is not zero")
-    return data[1:]
+    check(symbol[0] == 0, f"symbol {at}", "its first byte is not zero")
+    return symbol[1:]
 
 
 def number(data, begin, end):
@@ -389,8 +582,9 @@ def read_header(header):
     ]
     for holds, field in rules:
         check(holds, "header", f"it breaks the rule of {field}")
-    fields = {"partition": partition, "seq": seq, "events": events}
-    return {**fields, "deployment": header[12:28].hex(), "root": root, "hash": header[216:]}
+    deployment = "-".join(header[12:28].hex()[begin:end] for begin, end in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+    fields = {"partition": partition, "seq": seq, "events": events, "deployment": deployment}
+    return {**fields, "root": root, "header_hash": header[216:]}
 
 
 def read_prelude(prelude, symbols):
@@ -410,83 +604,103 @@ def leads_to(leaf, path):
 
 def verify(document, blob_id):
     """Checks every step; gives what was proved, or raises Broken with the first that does not hold."""
-    try:
-        event = unwrap(document)
-        chain, ordinal = event["proof"], event["ordinal"]
-        opening, certificate = chain["opening"], raw(chain["blob"]["certificate"], "certificate")
-        prelude = opening["prelude"]
-        parts = (opening["symbolIndexes"], opening["symbols"], opening["proofs"])
-        check(all(type(part) is list and len(part) == 8 for part in parts), "form", "a header has eight symbols")
-        check(type(chain["path"]) is list, "form", "the path is no list")
-        stated = [chain["leaf"], chain["batchRoot"], chain["batchHeader"], opening["blobSymbols"], prelude["symbolIndex"]]
-        path, event_bytes = [raw(sibling, "path", 32) for sibling in chain["path"]], raw(event["raw"], "event")
-        opened = [(prelude["symbol"], prelude["proof"]), *zip(*parts[1:])]
-    except (KeyError, TypeError) as error:
-        raise Broken(f"form: {type(error).__name__} {error}") from None
-    numbers = [ordinal, *parts[0], *stated[3:]]
-    check(all(type(n) is int and 0 <= n < 1 << 32 for n in numbers), "form", "a number is none of 32 bits")
+    proof = parse(document)
+    check(keccak256(proof["certificate"]) == blob_id, "certificate", "it is that of another blob than the one that is trusted")
+    commitment, symbols, backend = committed(proof["certificate"])
 
-    check(keccak256(certificate) == blob_id, "certificate", "it is that of another blob than the one that is trusted")
-    commitment, symbols, backend = committed(certificate)
-
-    header_bytes = raw(stated[2], "header", HEADER_BYTES)
-    header = read_header(header_bytes)
-    check(ordinal < header["events"], "event", f"the batch has {header['events']} events")
-    leaf = keccak256(keccak256(ordinal.to_bytes(4, "big") + event_bytes))
-    check(raw(stated[0], "leaf") == leaf, "leaf", "bytes and ordinal of the event give another")
-    check(raw(stated[1], "path") == header["root"], "path", "batchRoot is not the root in the header")
-    check(leads_to(leaf, path) == header["root"], "path", "it does not lead from the leaf to the root")
+    header = read_header(proof["header"])
+    check(proof["ordinal"] < header["events"], "event", f"the batch has {header['events']} events")
+    leaf = keccak256(keccak256(proof["ordinal"].to_bytes(4, "big") + proof["raw"]))
+    check(proof["leaf"] == leaf, "leaf", "bytes and ordinal of the event give another")
+    check(proof["root"] == header["root"], "path", "batchRoot is not the root in the header")
+    check(leads_to(leaf, proof["path"]) == header["root"], "path", "it does not lead from the leaf to the root")
 
     # Where the header must lie follows from the prelude, which the blob holds too: a producer could plant a header in an event.
-    check(stated[3] == symbols, "place", f"the blob has {symbols} symbols")
-    payload = [symbol_of(symbol, f"symbol {at}") for at, (symbol, _) in enumerate(opened)]
+    prelude_at, prelude, prelude_proof = proof["prelude"]
+    check(proof["size"] == symbols, "place", f"the blob has {symbols} symbols")
+    check(prelude_at == 1, "place", "the prelude is in symbol 1")
+    payload = [payload_of(prelude, 1)]
     count, partition, first = read_prelude(payload[0], symbols)
     index = header["seq"] - first
     check(header["partition"] == partition and 0 <= index < count, "place", "the header is none of the batches in the prelude")
     begin = PRELUDE_BYTES + HEADER_BYTES * index
-    places = symbols_of(0, PRELUDE_BYTES) + symbols_of(begin, begin + HEADER_BYTES)
-    check([stated[4], *parts[0]] == places, "place", f"the symbols must be {places}")
-    check(b"".join(payload[1:]) == header_bytes, "symbols", "they do not hold the header")
+    places = symbols_of(begin, begin + HEADER_BYTES)
+    check(proof["places"] == places, "place", f"the symbols must be {places}")
+    payload += map(payload_of, proof["symbols"], places)
+    check(b"".join(payload[1:]) == proof["header"], "symbols", "they do not hold the header")
 
-    points = [point_of(raw(proof, "opening"), "opening") for _, proof in opened]
-    claims = [(place, int.from_bytes(part, "big"), point) for place, part, point in zip(places, payload, points)]
+    points = [point_of(data, "opening") for data in [prelude_proof, *proof["proofs"]]]
+    claims = [(at, int.from_bytes(part, "big"), point) for at, part, point in zip([1, *places], payload, points)]
     check(openings_hold(commitment, symbols, claims), "opening", "the blob does not hold these symbols there")
-    return {**header, "ordinal": ordinal, "batch_in_blob": index, "backend": backend, "bytes": event_bytes}
+    where = {"blob_id": blob_id, "backend": backend, "batch_in_blob": index, "ordinal": proof["ordinal"], "leaf": leaf}
+    return {**where, **header, **label(proof["raw"])}
 
 
-def unwrap(document):
-    """The proof itself, or an answer that has it in it: GraphQL's, or that of `tributary verify --event … --json`."""
-    for key in ("data", "event", "proof"):
-        if isinstance(document, dict) and "raw" not in document and key in document:
-            document = document[key]
-    return document
+# In the order in which `tributary verify --proof --json` writes them.
+MEMBERS = "blob_id backend batch_in_blob deployment partition seq ordinal type source id key leaf root header_hash".split()
+
+
+def report(proved):
+    """What was proved, as the members of `tributary verify --proof --json`."""
+    return {name: text_of(proved[name]) for name in MEMBERS}
+
+
+def text_of(value):
+    return "0x" + value.hex() if isinstance(value, bytes) else value
+
+
+def render(proved):
+    said = report(proved)
+    lines = ["proved: event {ordinal} of batch {seq} of partition {partition}, deployment {deployment}".format_map(said)]
+    if said["type"] is None:
+        lines.append("  the bytes name no source, id and type as an event does")
+    else:
+        lines += [f"  {name:11} {printable(said[name])}" for name in ("type", "source", "id", "key")]
+    lines.append("  leaf        {leaf}\n  root        {root}, as the sealer says\n  header hash {header_hash}".format_map(said))
+    lines.append("  blob        {blob_id}, header {batch_in_blob}, certified by {backend}".format_map(said))
+    if said["backend"] == "local":
+        lines.append("  the local backend stands in for a network: nobody else holds this blob")
+    return "\n".join(lines)
+
+
+def blob_id_of(text):
+    digits = text[2:].lower()
+    if text[:2] != "0x" or len(digits) != 64 or not set(text[2:]) <= set("0123456789abcdefABCDEF"):
+        raise argparse.ArgumentTypeError("it is not 0x and 64 hexadecimal digits")
+    return bytes.fromhex(digits)
+
+
+def arguments_of(arguments):
+    parser = argparse.ArgumentParser(usage=__doc__.split("\n\n")[1].strip(), allow_abbrev=False)
+    parser.add_argument("proof", help="the file of the proof; - for standard input")
+    parser.add_argument("blob_id", type=blob_id_of, help="the id of the blob that is trusted")
+    parser.add_argument("--event", nargs=2, metavar=("SOURCE", "ID"), help="the event that must be the proved one")
+    parser.add_argument("--type", choices=[f"tributary.{name}.v1" for name in TYPES.values()], help="its type")
+    parser.add_argument("--key", help="its key")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    given = parser.parse_args(arguments)
+    expected = dict(zip(("source", "id"), given.event or ()))
+    further = {name: value for name, value in (("type", given.type), ("key", given.key)) if value is not None}
+    if further and not expected:
+        parser.error("--type and --key belong to --event")
+    return given, {**expected, **further}
 
 
 def main(arguments):
+    given, expected = arguments_of(arguments)
     try:
-        check(len(arguments) == 2, "usage", "a file and the id of a blob are needed")
-        blob_id = raw(arguments[1], "blob id", 32)
-    except Broken as error:
-        print(f"{error}\n{__doc__.split(chr(10) * 2)[1]}", file=sys.stderr)
-        return 2
-    try:
-        with open(0 if arguments[0] == "-" else arguments[0], encoding="utf-8") as file:
-            document = json.load(file)
-        proved = verify(document, blob_id)
+        with open(0 if given.proof == "-" else given.proof, "rb") as file:
+            text = file.read(TEXT_BYTES_MAX + 1)
+        proved = verify(read(text), given.blob_id)
+        if expected:
+            expect(proved, expected)
     except OSError as error:
         print(error, file=sys.stderr)
         return 1
-    # A ValueError is a text that is no JSON, or has a number of thousands of digits.
-    except (Broken, ValueError, RecursionError) as error:
-        print(f"not proved: {error}", file=sys.stderr)
+    except Broken as broken:
+        print(f"not proved: {broken} [{broken.code}]", file=sys.stderr)
         return 3
-    print(f"proved: {len(proved['bytes'])} bytes are event {proved['ordinal']} of {proved['events']}")
-    print(f"  batch       {proved['seq']} of partition {proved['partition']}, deployment {proved['deployment']}")
-    print(f"  root        0x{proved['root'].hex()}")
-    print(f"  header hash 0x{proved['hash'].hex()}")
-    print(f"  blob        {arguments[1]}, header {proved['batch_in_blob']}, certified by {proved['backend']}")
-    if proved["backend"] == "local":
-        print("  certified by the local backend, which stands in for a network: nobody else holds this blob")
+    print(json.dumps(report(proved), indent=2) if given.json else render(proved))
     return 0
 
 

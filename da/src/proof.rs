@@ -8,30 +8,34 @@
 //! producer chooses the bytes of its events: it can put bytes there that are a flawless header. With the prelude known, no place
 //! but those of the headers counts.
 //!
+//! **It proves an event, not that it is the one that was asked for**: that is an [`Expected`], for [`Proved::expect`].
+//!
 //! **What it does not prove**: that the root in the header is that of the events in the blob. It is the sealer's word until
 //! somebody recomputes it from the whole blob, which `verify` and `rebuild` do.
 
+mod expected;
 mod hex;
 mod openings;
 mod places;
+mod text;
 
 use bytes::Bytes;
 use eigenda_client::{Claim, KzgError, Opening, PointError, Symbol};
 use serde::{Deserialize, Serialize};
 use tributary_journal::{Damage, Header, merkle};
+use tributary_schemas::protobuf::{Label, label};
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::blob::{BlobError, Prelude};
 use crate::committed;
 use crate::committer::BlobCommitment;
 
+pub use expected::Expected;
 pub use hex::{Hex, HexBytes};
 pub use openings::open;
+pub use text::{TEXT_BYTES_MAX, printable};
 
 use places::{HEADER_SYMBOLS, PRELUDE_SYMBOL};
-
-/// The longest text of a proof that is read: an event and its batch's path fit several times.
-pub const TEXT_BYTES_MAX: usize = 8 << 20;
 
 /// An event with everything needed to check it: what GraphQL gives as `event { raw ordinal proof { … } }`, by the same names.
 ///
@@ -112,6 +116,10 @@ pub struct Proved {
     pub header: Header,
     /// The place of the event in the batch.
     pub ordinal: u32,
+    /// The event's leaf.
+    pub leaf: Hash,
+    /// What the proved bytes call themselves; `None` if they do not say it as an event does.
+    pub label: Option<Label>,
 }
 
 /// The first step at which a proof breaks. The same proof never becomes right: get another, or do not believe the event.
@@ -197,6 +205,19 @@ pub enum ProofError {
     /// The symbols are not those of the blob.
     #[error("opening: {0}")]
     Opening(#[from] KzgError),
+    /// All is proved, of bytes that do not say which event they are.
+    #[error("expectation: the proved bytes name no source, id and type as an event does")]
+    Unnamed,
+    /// All is proved, of another event than the expected one.
+    #[error("expectation: the {what} of the proved event is `{proved}`, expected is `{expected}`")]
+    OtherEvent {
+        /// Which member.
+        what: &'static str,
+        /// What the proved bytes say, fit for a terminal.
+        proved: String,
+        /// What was expected, fit for a terminal.
+        expected: String,
+    },
 }
 
 impl ProofError {
@@ -212,6 +233,7 @@ impl ProofError {
             Self::Batch { .. } | Self::Place { .. } => "proof_place",
             Self::Symbol { .. } => "proof_symbol",
             Self::Point { .. } | Self::Opening(_) => "proof_opening",
+            Self::Unnamed | Self::OtherEvent { .. } => "proof_other_event",
         }
     }
 }
@@ -238,24 +260,13 @@ impl EventProof {
     }
 
     /// Reads the text of a proof, or of an answer that has one in it: GraphQL's at `data.event`, or that of
-    /// `tributary verify --event … --json` at `event.proof`.
+    /// `tributary verify --event … --json` at `event.proof`. What another reader could understand differently is refused.
     ///
     /// # Errors
     /// [`ProofError::Form`] if it is none.
     pub fn parse(text: &[u8]) -> Result<Self, ProofError> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(ProofError::Form(format!("{} bytes are more than any proof has", text.len())));
-        }
-        let form = |error: serde_json::Error| ProofError::Form(error.to_string());
-        let mut value: serde_json::Value = serde_json::from_slice(text).map_err(form)?;
-        for around in ["data", "event", "proof"] {
-            if value.get("raw").is_none()
-                && let Some(inner) = value.get_mut(around)
-            {
-                value = inner.take();
-            }
-        }
-        serde_json::from_value(value).map_err(form)
+        let value = text::read(text).map_err(ProofError::Form)?;
+        serde_json::from_value(value).map_err(|error| ProofError::Form(text::message(&error)))
     }
 
     /// Its text: one JSON object.
@@ -270,13 +281,13 @@ impl EventProof {
     pub fn verify(&self, blob_id: &Hash) -> Result<Proved, ProofError> {
         let (backend, committed) = self.proof.check_certificate(blob_id)?;
         let header = Header::decode(&self.proof.batch_header.0)?;
-        self.check_event(&header)?;
+        let leaf = self.check_event(&header)?;
         let batch_in_blob = self.proof.opening.check(&header, &committed)?;
-        Ok(Proved { blob_id: *blob_id, backend, batch_in_blob, header, ordinal: self.ordinal })
+        Ok(Proved { blob_id: *blob_id, backend, batch_in_blob, header, ordinal: self.ordinal, leaf, label: label(&self.raw.0) })
     }
 
-    /// From the bytes of the event to the root in the header.
-    fn check_event(&self, header: &Header) -> Result<(), ProofError> {
+    /// From the bytes of the event to the root in the header. Gives the leaf.
+    fn check_event(&self, header: &Header) -> Result<Hash, ProofError> {
         if self.ordinal >= header.events {
             return Err(ProofError::Ordinal { ordinal: self.ordinal, events: header.events });
         }
@@ -289,7 +300,7 @@ impl EventProof {
         }
         let path: Vec<Hash> = self.proof.path.iter().map(Hex::<32>::hash).collect();
         match merkle::verify(header.root, computed, &path) {
-            true => Ok(()),
+            true => Ok(computed),
             false => Err(ProofError::Path("it does not lead from the leaf to the root")),
         }
     }

@@ -1,6 +1,7 @@
 //! What a proof proves, and that nothing else passes for one.
 #![allow(clippy::unwrap_used)]
 
+mod cases;
 mod changed;
 mod planted;
 mod sizes;
@@ -191,16 +192,16 @@ fn every_event_of_every_batch_is_proved() {
 
 #[test]
 fn a_proof_that_another_program_made_from_the_documents_is_proved() {
-    for (text, backend) in [
-        (include_str!("../../testdata/event-proof.json"), "local"),
-        (include_str!("../../testdata/event-proof-eigenda.json"), "eigenda"),
-    ] {
+    for (text, backend, ordinal) in [(cases::LOCAL, "local", 1), (cases::EIGENDA, "eigenda", 0)] {
         let whole: serde_json::Value = serde_json::from_str(text).unwrap();
         let blob_id = tributary_schemas::units::parse_hash(whole["blobId"].as_str().unwrap()).unwrap();
         let proof = EventProof::parse(text.as_bytes()).unwrap();
         let proved = proof.verify(&blob_id).unwrap();
-        assert_eq!((proved.backend, proved.batch_in_blob, proved.ordinal, proved.header.seq.get()), (backend, 2, 1, 43));
-        assert_eq!(&proof.raw.0[..], b"event 1 of batch 2");
+        assert_eq!((proved.backend, proved.batch_in_blob, proved.ordinal, proved.header.seq.get()), (backend, 2, ordinal, 43));
+        match tributary_schemas::protobuf::decode(&proof.raw.0) {
+            Ok(event) => assert_eq!(proved.label.unwrap().id, event.draft.id),
+            Err(_) => assert_eq!((&proof.raw.0[..], proved.label), (&b"no event at all"[..], None)),
+        }
         let compact = whole["event"].to_string();
         assert_eq!(EventProof::parse(compact.as_bytes()), Ok(proof));
     }
@@ -377,6 +378,7 @@ fn the_documented_codes_are_those_of_the_errors() {
         ProofError::Place { what: "", stated: 0, computed: 0 },
         ProofError::Symbol { index: 0, what: "" },
         ProofError::Opening(KzgError::False),
+        ProofError::Unnamed,
     ];
     assert_eq!(listed, known.map(|error| error.code().to_owned()));
 }

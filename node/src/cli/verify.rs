@@ -1,14 +1,13 @@
 //! `tributary verify`: recompute and compare; the first difference ends it with exit code 3.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+mod proof;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use serde::Serialize;
-use tributary_da::EventProof;
-use tributary_da::proof::{Proved, TEXT_BYTES_MAX};
+use tributary_da::proof::Expected;
 use tributary_schemas::event::EventType;
 use tributary_schemas::ids::Epoch;
 use tributary_schemas::units::{Hash, parse_hash};
@@ -26,7 +25,7 @@ pub struct Verify {
     /// Check the tables of this epoch alone, and of everything else what lies before it.
     #[arg(long)]
     epoch: Option<Epoch>,
-    /// Check one event alone, from its bytes to its blob.
+    /// Check one event alone, from its bytes to its blob; with --proof, take the proof of no other.
     #[arg(long, num_args = 2, value_names = ["SOURCE", "ID"], conflicts_with = "epoch")]
     event: Option<Vec<String>>,
     /// The event's type, where several share source and id.
@@ -41,12 +40,12 @@ pub struct Verify {
     /// The seed of the draw, to draw the same again; one is made up and printed if none is named.
     #[arg(long, value_name = "SEED", requires = "sample")]
     seed: Option<u32>,
-    /// Check the proof of an event that lies in a file (- for standard input); nothing else is read.
+    /// Check the proof of an event that lies in a file (- for standard input); nothing else is read. Without --event any event's is taken.
     #[arg(
         long,
         value_name = "FILE",
         requires = "blob_id",
-        conflicts_with_all = ["epoch", "event", "sample", "data_dir", "config"]
+        conflicts_with_all = ["epoch", "sample", "data_dir", "config"]
     )]
     proof: Option<PathBuf>,
     /// The id of the blob to trust, for --proof: from elsewhere than the proof.
@@ -63,7 +62,7 @@ impl Verify {
     /// Checks and says what was checked. Only reads, so that a copy that cannot be written to can be checked as well.
     pub async fn run(self) -> Outcome {
         if let Some((file, blob_id)) = self.proof.as_deref().zip(self.blob_id) {
-            return check_proof(file, &blob_id, self.json);
+            return proof::check(file, &blob_id, self.expected().as_ref(), self.json);
         }
         let config = self.data.load()?;
         let record = Record::open_read_only(&config).await?;
@@ -96,6 +95,16 @@ impl Verify {
         Ok(())
     }
 
+    /// The event that a proof must be of, if one is named.
+    fn expected(&self) -> Option<Expected> {
+        self.event.as_ref().map(|named| Expected {
+            source: named[0].clone(),
+            id: named[1].clone(),
+            event_type: self.event_type,
+            key: self.key.clone(),
+        })
+    }
+
     fn request(&self) -> VerifyRequest {
         let event = self.event.as_ref().map(|named| EventQuery {
             source: named[0].clone(),
@@ -114,78 +123,6 @@ fn parse_type(text: &str) -> Result<EventType, String> {
 
 fn parse_blob_id(text: &str) -> Result<Hash, String> {
     parse_hash(text).map_err(|error| format!("it {error}"))
-}
-
-/// Whose proof it is does not matter, nor what it is part of: every step is checked up to the blob that is trusted.
-fn check_proof(file: &Path, blob_id: &Hash, json: bool) -> Outcome {
-    let text = read(file).map_err(|error| Failure::failed(&file.display().to_string(), error))?;
-    let proved = EventProof::parse(&text).and_then(|proof| proof.verify(blob_id));
-    let proved = proved.map_err(|broken| Failure::Difference(broken.to_string()).with_code(broken.code()))?;
-    if json {
-        return super::print_json(&ProvedReport::of(&proved));
-    }
-    print!("{}", render_proved(&proved));
-    Ok(())
-}
-
-/// A file or standard input, no more than a proof has.
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    let source: Box<dyn Read> = if file == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(file)?) };
-    let mut text = Vec::new();
-    source.take(TEXT_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// What a proof proved. Hashes are 0x text.
-#[derive(Serialize)]
-struct ProvedReport {
-    blob_id: String,
-    backend: &'static str,
-    batch_in_blob: u32,
-    deployment: String,
-    partition: u32,
-    seq: u64,
-    ordinal: u32,
-    root: String,
-    header_hash: String,
-}
-
-impl ProvedReport {
-    fn of(proved: &Proved) -> Self {
-        let header = &proved.header;
-        Self {
-            blob_id: format!("{:#x}", proved.blob_id),
-            backend: proved.backend,
-            batch_in_blob: proved.batch_in_blob,
-            deployment: header.deployment.to_string(),
-            partition: header.partition.get(),
-            seq: header.seq.get(),
-            ordinal: proved.ordinal,
-            root: format!("{:#x}", header.root),
-            header_hash: format!("{:#x}", header.hash()),
-        }
-    }
-}
-
-fn render_proved(proved: &Proved) -> String {
-    let report = ProvedReport::of(proved);
-    let mut text = format!(
-        "proved: event {} of batch {} of partition {}, deployment {}\n  root        {}, as the sealer says; `verify` and `rebuild` \
-         recompute it\n  header hash {}\n  blob        {}, header {}, certified by {}\n",
-        report.ordinal,
-        report.seq,
-        report.partition,
-        report.deployment,
-        report.root,
-        report.header_hash,
-        report.blob_id,
-        report.batch_in_blob,
-        report.backend
-    );
-    if report.backend == tributary_da::local::BACKEND {
-        text += "  the local backend stands in for a network: nobody else holds this blob\n";
-    }
-    text
 }
 
 fn render(report: &Report) -> String {
@@ -285,44 +222,5 @@ impl From<tributary_journal::JournalError> for Failure {
             false => Self::failed("the journal cannot be opened", error),
         };
         failure.with_code(code)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// Made by another program; its id stands beside it.
-    const PROOF: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../da/testdata/event-proof.json");
-
-    fn blob_id() -> Hash {
-        let text = std::fs::read_to_string(PROOF).unwrap();
-        let whole: serde_json::Value = serde_json::from_str(&text).unwrap();
-        parse_blob_id(whole["blobId"].as_str().unwrap()).unwrap()
-    }
-
-    #[test]
-    fn a_proof_is_checked_from_its_file_alone_and_a_refusal_is_a_difference_with_its_code() {
-        let blob_id = blob_id();
-        check_proof(Path::new(PROOF), &blob_id, false).unwrap();
-        check_proof(Path::new(PROOF), &blob_id, true).unwrap();
-        let refused = check_proof(Path::new(PROOF), &Hash::ZERO, false).unwrap_err();
-        assert!(refused.to_string().ends_with("[proof_certificate]"), "{refused}");
-        assert_eq!(refused.code(), crate::exit::DIFFERENCE);
-        let none = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"));
-        let refused = check_proof(none, &blob_id, false).unwrap_err();
-        assert!(refused.to_string().ends_with("[proof_form]"), "{refused}");
-        let missing = check_proof(Path::new("/no/such/file"), &blob_id, false).unwrap_err();
-        assert_eq!(missing.code(), crate::exit::FAILED);
-    }
-
-    #[test]
-    fn what_was_proved_says_where_the_event_is_and_that_a_local_blob_is_held_by_nobody_else() {
-        let text = std::fs::read(PROOF).unwrap();
-        let proved = EventProof::parse(&text).unwrap().verify(&blob_id()).unwrap();
-        let text = render_proved(&proved);
-        assert!(text.starts_with("proved: event 1 of batch 43 of partition 3, deployment 00010203-"), "{text}");
-        assert!(text.contains("nobody else holds this blob"), "{text}");
     }
 }

@@ -96,8 +96,8 @@ fn attribution_key(mut data: Fields<'_>) -> Option<&str> {
 
 /// Fields of a message, taken from the front in the order of their numbers. `None` inside: the field is not the next one. `None` outside:
 /// it is, but not as [`Message`](super::wire::Message) writes it.
-struct Fields<'b> {
-    rest: &'b [u8],
+pub(super) struct Fields<'b> {
+    pub(super) rest: &'b [u8],
 }
 
 impl<'b> Fields<'b> {
@@ -117,7 +117,7 @@ impl<'b> Fields<'b> {
     }
 
     /// A number in as few bytes as it needs.
-    fn varint(&mut self) -> Option<u64> {
+    pub(super) fn varint(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -137,10 +137,15 @@ impl<'b> Fields<'b> {
         if !self.is_next(field, BYTES) {
             return Some(None);
         }
-        let length = usize::try_from(self.varint()?).ok()?;
-        let (value, rest) = self.rest.split_at_checked(length)?;
+        let length = self.varint()?;
+        self.take(length).map(Some)
+    }
+
+    /// The next bytes, so many.
+    pub(super) fn take(&mut self, length: u64) -> Option<&'b [u8]> {
+        let (value, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
         self.rest = rest;
-        Some(Some(value))
+        Some(value)
     }
 
     fn some_text(&mut self, field: u32) -> Option<Option<&'b str>> {

@@ -8,6 +8,7 @@
 mod decode;
 mod encode;
 mod glance;
+mod label;
 mod wire;
 
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use decode::{DecodeError, decode};
 pub use encode::encode;
 pub(crate) use encode::encode_data;
 pub(crate) use glance::{Glance, glance};
+pub use label::{Label, label};
 
 /// The schema of these bytes, as a serialised `google.protobuf.FileDescriptorSet`.
 pub fn file_descriptor_set() -> &'static [u8] {

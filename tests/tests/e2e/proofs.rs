@@ -10,10 +10,19 @@ use tributary_tests::server::{Options, Server};
 use tributary_tests::sql::text;
 use tributary_tests::{Outcome, ensure, python, worlds};
 
-/// The question of docs/proofs.md.
-const QUESTION: &str = "query($source: String!, $id: String!) { event(source: $source, eventId: $id) { raw ordinal
-    proof { leaf path batchRoot batchHeader blob { id certificate }
-        opening { symbolIndexes symbols proofs blobSymbols prelude { symbolIndex symbol proof } } } } }";
+/// The page that says how to ask for a proof.
+const PAGE: &str = include_str!("../../../docs/proofs.md");
+
+/// The body that the command of the page sends, with this event in place of the one that it names.
+fn body(event: &Chosen) -> Outcome<String> {
+    let command = PAGE.lines().find(|line| line.trim_start().starts_with("curl ")).ok_or("the page has no command with curl")?;
+    let body = command.split_once("-d '").and_then(|(_, rest)| rest.split_once("' > proof.json"));
+    let (body, _) = body.ok_or_else(|| format!("the command sends nothing: {command}"))?;
+    let placed =
+        body.replacen("\"SOURCE\"", &json!(event.source).to_string(), 1).replacen("\"ID\"", &json!(event.id).to_string(), 1);
+    ensure(placed != body && !placed.contains("\"ID\""), || format!("the command names no event: {command}"))?;
+    Ok(placed)
+}
 
 /// An event that source and id name alone, and the place of its batch.
 struct Chosen {
@@ -54,8 +63,8 @@ async fn chosen(server: &Server) -> Outcome<Vec<Chosen>> {
 
 /// What GraphQL answers, byte for byte, in a file as `curl` would leave it.
 async fn answer(server: &Server, event: &Chosen, directory: &Path) -> Outcome<PathBuf> {
-    let body = json!({"query": QUESTION, "variables": {"source": event.source, "id": event.id}});
-    let answer = server.client().post(server.route("/graphql")).json(&body).send().await?.error_for_status()?;
+    let request = server.client().post(server.route("/graphql")).header("content-type", "application/json").body(body(event)?);
+    let answer = request.send().await?.error_for_status()?;
     let file = directory.join("proof.json");
     std::fs::write(&file, answer.bytes().await?)?;
     Ok(file)
@@ -88,36 +97,40 @@ async fn blob_id(server: &Server, event: &Chosen) -> Outcome<String> {
 }
 
 /// `tributary verify --proof`, which needs neither a server nor a directory.
-async fn by_the_binary(file: &Path, blob_id: &str) -> Outcome<Ran> {
+async fn by_the_binary(file: &Path, blob_id: &str, expected: &[&str]) -> Outcome<Ran> {
     let file = file.display().to_string();
-    command::run(&["verify", "--proof", &file, "--blob-id", blob_id, "--json"].map(str::to_owned), &[]).await
+    let arguments = [&["verify", "--proof", &file, "--blob-id", blob_id, "--json"], expected].concat();
+    command::run(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>(), &[]).await
 }
 
 /// The script, if there is Python.
-async fn by_the_script(file: &Path, blob_id: &str) -> Outcome<Option<Ran>> {
+async fn by_the_script(file: &Path, blob_id: &str, expected: &[&str]) -> Outcome<Option<Ran>> {
     if !python::is_there().await? {
         return Ok(None);
     }
-    let script = python::examples().join("verify_event.py").display().to_string();
-    python::run(&[script, file.display().to_string(), blob_id.to_owned()]).await.map(Some)
+    let (script, file) = (python::examples().join("verify_event.py").display().to_string(), file.display().to_string());
+    let arguments = [&[&script, &file, blob_id, "--json"], expected].concat();
+    python::run(&arguments.into_iter().map(str::to_owned).collect::<Vec<_>>()).await.map(Some)
 }
 
-/// Both must take it.
-async fn is_proved(file: &Path, blob_id: &str) -> Outcome<Value> {
-    if let Some(ran) = by_the_script(file, blob_id).await? {
-        ran.expect_code(0)?;
+/// Both must take it, and say the same of it.
+async fn is_proved(file: &Path, blob_id: &str, expected: &[&str]) -> Outcome<Value> {
+    let said = by_the_binary(file, blob_id, expected).await?.expect_code(0)?.json()?;
+    if let Some(ran) = by_the_script(file, blob_id, expected).await? {
+        let too = ran.expect_code(0)?.json()?;
+        ensure(said == too, || format!("the binary says {said}, the script {too}"))?;
     }
-    by_the_binary(file, blob_id).await?.expect_code(0)?.json()
+    Ok(said)
 }
 
-/// Both must refuse it, and the binary say this code.
-async fn is_refused(file: &Path, blob_id: &str, code: &str) -> Outcome {
-    let ran = by_the_binary(file, blob_id).await?.expect_code(3)?;
-    ensure(ran.stderr.trim_end().ends_with(&format!("[{code}]")), || format!("no {code}: {}", ran.describe()))?;
-    match by_the_script(file, blob_id).await? {
-        Some(ran) => ran.expect_code(3).map(drop),
-        None => Ok(()),
+/// Both must refuse it with this code.
+async fn is_refused(file: &Path, blob_id: &str, expected: &[&str], code: &str) -> Outcome {
+    let by_binary = by_the_binary(file, blob_id, expected).await?;
+    for ran in [Some(by_binary), by_the_script(file, blob_id, expected).await?].into_iter().flatten() {
+        let ran = ran.expect_code(3)?;
+        ensure(ran.stderr.trim_end().ends_with(&format!("[{code}]")), || format!("no {code}: {}", ran.describe()))?;
     }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,14 +142,20 @@ async fn an_event_has_no_proof_before_it_is_available_and_then_one_that_two_prog
     let early = read(&file)?;
     let proof = &early["data"]["event"]["proof"];
     ensure(proof["opening"].is_null() && proof["blob"].is_null(), || format!("nothing is published yet: {early}"))?;
-    is_refused(&file, &format!("{:#x}", keccak256("any")), "proof_form").await?;
+    is_refused(&file, &format!("{:#x}", keccak256("any")), &[], "proof_form").await?;
 
     server.restart_with("DA__PAUSED", "false").await?;
     wait(&server, "available", WAIT_AT_MOST).await?;
     for event in &events {
         let blob_id = blob_id(&server, event).await?;
         let file = answer(&server, event, scratch.path()).await?;
-        let proved = is_proved(&file, &blob_id).await?;
+        let proved = is_proved(&file, &blob_id, &["--event", &event.source, &event.id]).await?;
+        let found = ["source", "id"].map(|member| text(&proved[member]));
+        ensure(found == [event.source.as_str(), &event.id], || format!("another event was proved: {proved}"))?;
+        // It holds whatever was asked for; that it is of the event that was asked for is asked on its own.
+        is_proved(&file, &blob_id, &[]).await?;
+        let other = format!("{}-other", event.id);
+        is_refused(&file, &blob_id, &["--event", &event.source, &other], "proof_other_event").await?;
         let found = ["partition", "seq"].map(|member| text(&proved[member]));
         ensure(found == [event.partition.as_str(), &event.seq], || format!("another batch was proved: {proved}"))?;
         let given = read(&file)?["data"]["event"].take();
@@ -146,8 +165,13 @@ async fn an_event_has_no_proof_before_it_is_available_and_then_one_that_two_prog
         let report = server.job(&["verify", "--event", &event.source, &event.id, "--json"]).await?.expect_code(0)?;
         let own = scratch.path().join("report.json");
         std::fs::write(&own, &report.stdout)?;
-        is_proved(&own, &blob_id).await?;
+        let (kind, key) = (text(&proved["type"]), text(&proved["key"]));
+        let named = ["--event", &event.source, &event.id, "--type", &kind, "--key", &key];
+        is_proved(&own, &blob_id, &named).await?;
         let own = report.json()?["event"].take();
+        for member in ["type", "key", "leaf"] {
+            ensure(own[member] == proved[member], || format!("{member}: {own}, {proved}"))?;
+        }
         ensure(own["blob_id"].as_str() == Some(&blob_id), || format!("{own} names another blob than {blob_id}"))?;
         for member in ["raw", "ordinal", "/proof/path", "/proof/batchHeader", "/proof/blob/certificate", "/proof/opening"] {
             let pointer = if member.starts_with('/') { member.to_owned() } else { format!("/{member}") };
@@ -209,16 +233,16 @@ async fn a_proof_with_any_member_changed_is_refused_by_two_programs_with_the_doc
         let member = proof.pointer_mut(&format!("/data/event{pointer}")).ok_or_else(|| format!("there is no {pointer}"))?;
         change(if pointer.is_empty() { &mut trusted } else { member })?;
         std::fs::write(&file, proof.to_string())?;
-        is_refused(&file, trusted.as_str().unwrap_or_default(), code).await.map_err(|e| format!("{pointer}: {e}"))?;
+        is_refused(&file, trusted.as_str().unwrap_or_default(), &[], code).await.map_err(|e| format!("{pointer}: {e}"))?;
     }
     for missing in ["opening", "blob", "path"] {
         let mut proof = right.clone();
         proof["data"]["event"]["proof"].as_object_mut().ok_or("the proof is no object")?.remove(missing);
         std::fs::write(&file, proof.to_string())?;
-        is_refused(&file, &blob_id, "proof_form").await?;
+        is_refused(&file, &blob_id, &[], "proof_form").await?;
     }
     std::fs::write(&file, right.to_string())?;
-    is_proved(&file, &blob_id).await.map(drop)
+    is_proved(&file, &blob_id, &[]).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

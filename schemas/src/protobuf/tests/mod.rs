@@ -2,4 +2,5 @@
 
 mod damaged;
 mod glances;
+mod labels;
 mod round_trip;
