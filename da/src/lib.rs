@@ -43,6 +43,7 @@ pub mod recover;
 pub mod restore;
 mod retry;
 pub mod settings;
+pub mod witness;
 
 #[cfg(test)]
 mod fixture;
@@ -71,3 +72,4 @@ pub use proof::{EventProof, ProofError};
 pub use publisher::Publisher;
 pub use record::BlobRecord;
 pub use settings::Settings;
+pub use witness::{FromArchive, Witness};

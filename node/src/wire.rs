@@ -9,7 +9,7 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use tributary_da::{Certificates, Committer, DaClient, Dispersal, Publisher, PublisherId};
+use tributary_da::{Certificates, Committer, Dispersal, Publisher, PublisherId};
 use tributary_eventlog::embedded::EmbeddedLog;
 use tributary_eventlog::{Alone, EventLog, folder};
 use tributary_graphql::Graphql;
@@ -55,10 +55,8 @@ pub struct Record {
     pub clock: Arc<dyn Clock>,
     /// The sealed batches.
     pub journal: Arc<Journal>,
-    /// Whom readers ask for what was published.
-    pub client: Arc<dyn DaClient>,
-    /// What publishers publish through.
-    availability: DataAvailability,
+    /// What publishers publish through, and checks read through.
+    pub availability: DataAvailability,
     /// The name of this process among publishers, where it has no better one.
     random_name: PublisherId,
     /// What commitments and proofs are made with.
@@ -109,7 +107,7 @@ impl Record {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let journal = Journal::open(Arc::clone(&store), born_with, Arc::clone(&clock)).await?;
         let availability = DataAvailability::new(config, &store, &clock)?;
-        let (committer, client) = (Arc::clone(&availability.committer), Arc::clone(&availability.reader));
+        let committer = Arc::clone(&availability.committer);
         let certificates = Arc::new(Certificates::new(Arc::clone(&store)));
         let lake = Lake::open(Arc::clone(&store));
         let engine = Engine::new(
@@ -125,7 +123,6 @@ impl Record {
             store,
             clock,
             journal,
-            client,
             availability,
             random_name: PublisherId(rand::random()),
             committer,

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod journal;
+mod named;
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
-use tributary_da::Certificates;
+use tributary_da::{Certificates, FromArchive};
 use tributary_indexer::lake::Lake;
 use tributary_indexer::{Indexer, Settings as IndexerSettings};
 use tributary_journal::{Genesis, Journal};
@@ -39,6 +40,14 @@ pub struct RebuildReport {
     /// Blobs that were fetched, each checked against its certificate; `None` from the journal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub blobs: Option<u64>,
+    /// Payloads of blobs and of pages of manifests that the backend did not give and the archive of the source did; of those that were
+    /// fetched now, not by an attempt before. `None` from the journal.
+    #[serde(flatten)]
+    pub from_archive: Option<FromArchive>,
+    /// Epochs that the source has closed and that are not rebuilt, since it has no whole manifest of them; `None` where the source's
+    /// records are not asked: from the journal, and from a manifest that was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs_without_manifest: Option<u64>,
     /// Sealed batches, each with its hashes, link and root recomputed on the way.
     pub batches: u64,
     /// Events in them.

@@ -85,6 +85,15 @@ impl EpochRecords {
         decode(epoch, &bytes).map(Some)
     }
 
+    /// How many epochs are closed after this one, by the names of their records.
+    ///
+    /// # Errors
+    /// `Retry` if the store does not answer.
+    pub async fn closed_after(&self, epoch: Option<Epoch>) -> Result<u64, SettlementError> {
+        let number = |epoch: Option<Epoch>| epoch.map_or(0, Epoch::get);
+        Ok(number(self.latest().await?).saturating_sub(number(epoch)))
+    }
+
     /// Closes the epoch: writes its record unless there is one, by the rule of [`placement::place`]. When it returns, the
     /// record that lies there is durable.
     ///

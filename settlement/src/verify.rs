@@ -20,7 +20,7 @@ use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::Serialize;
 use tributary_da::check::{Checked, Depth, Step};
-use tributary_da::{Certificates, Committer, DaClient};
+use tributary_da::{Certificates, Committer, DaClient, FromArchive, Witness};
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Genesis, Journal};
 use tributary_query::Engine;
@@ -53,8 +53,8 @@ pub struct Sources {
     pub journal: Arc<Journal>,
     /// What is certified.
     pub certificates: Arc<Certificates>,
-    /// The backend of data availability.
-    pub client: Arc<dyn DaClient>,
+    /// The backend of data availability and the archive behind it, from which nothing was read yet.
+    pub client: Arc<Witness>,
     /// What proofs are made with.
     pub committer: Arc<Committer>,
     /// The tables.
@@ -107,6 +107,9 @@ pub struct Report {
     pub identities_forgotten: u64,
     /// Blobs compared with the batches.
     pub blobs: u64,
+    /// Of them and of the pages of manifests, those that the backend did not give, so that what the archive has was compared alone.
+    #[serde(flatten)]
+    pub from_archive: FromArchive,
     /// Tables whose files were hashed.
     pub tables: u64,
     /// Rows of events compared with the batches.
@@ -115,8 +118,10 @@ pub struct Report {
     pub inferences: u64,
     /// Reward lines compared with a replay of the batches.
     pub lines: u64,
-    /// Manifests compared with the records and roots of their epochs; of the latest epochs they may not be published yet.
+    /// Manifests compared with the records and roots of their epochs.
     pub manifests: u64,
+    /// Closed epochs, the latest ones, whose manifests are not published, or not whole: a job is under way, or ended before its time.
+    pub epochs_without_manifest: u64,
     /// The epochs whose tables and roots were recomputed.
     pub epochs: Vec<EpochRow>,
     /// The event that was asked for.
@@ -133,6 +138,11 @@ pub struct Report {
 /// `Difference`: the first thing that is not what it must be. `NoSuchEpoch` or `Refused`: what was asked for does not exist.
 /// `Retry`: something could not be read, so that it could not be checked.
 pub async fn verify(sources: &Sources, request: &VerifyRequest, progress: &dyn Progress) -> Result<Report, SettlementError> {
+    let report = recompute(sources, request, progress).await?;
+    Ok(Report { from_archive: sources.client.from_archive(), ..report })
+}
+
+async fn recompute(sources: &Sources, request: &VerifyRequest, progress: &dyn Progress) -> Result<Report, SettlementError> {
     let genesis = check_genesis(sources).await?;
     let mut report =
         Report { deployment: genesis.deployment.to_string(), partitions: genesis.partitions.get(), ..Report::default() };
@@ -248,6 +258,7 @@ async fn check_availability(
     let blobs = sources.certificates.blobs().await?;
     progress.stage("data availability", Some(blobs.len() as u64));
     let Sources { store, journal, client, committer, .. } = sources.clone();
+    let client: Arc<dyn DaClient> = client;
     let checked = Checked { store, journal, client, committer };
     let mut steps = tributary_da::check::check(checked, manifests::outstanding(sources), depth);
     while let Some(step) = steps.try_next().await? {

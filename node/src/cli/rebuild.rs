@@ -1,5 +1,7 @@
 //! `tributary rebuild`: the lake and all epochs again, in another directory.
 
+mod traces;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::config::{Backend, Config};
 use crate::exit::{Failure, Outcome};
 use crate::progress::Bars;
 use crate::wire::{self, Record};
+use traces::Traces;
 
 /// Arguments of `rebuild`.
 #[derive(Args)]
@@ -56,12 +59,15 @@ impl Rebuild {
         let config = self.data.load()?;
         self.check_into(&config)?;
         let source = self.source(&config)?;
+        let traces = Traces::before(&self.into);
         let lock = wire::take(&self.into)?;
-        let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
-        let bars = Bars::new();
-        let report = self.rebuild(&config, source, target, &bars).await;
-        bars.finish();
-        let report = report?;
+        let report = match self.rebuild(&config, source).await {
+            Ok(report) => report,
+            Err(failure) => {
+                traces.remove();
+                return Err(failure);
+            }
+        };
         let copy = config_of_copy(config, &self.into);
         let record = Record::open(&copy, None).await?;
         begin_log(&self.into.join("log"), &record.journal).await?;
@@ -76,15 +82,16 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The store that is rebuilt from. With a certificate there need not be one: the backend, or an archive, has the rest.
-    fn source(&self, config: &Config) -> Result<Arc<dyn ObjectStore>, Failure> {
+    /// The store that is rebuilt from, and where it is. With a certificate there need not be one: the backend, or an archive, has the
+    /// rest.
+    fn source(&self, config: &Config) -> Result<(Arc<dyn ObjectStore>, String), Failure> {
         let folder = wire::store_directory(config)?;
         let needed = if self.from == Source::Journal { "journal" } else { "da" };
         if folder.join(needed).is_dir() {
-            return wire::store_to_read(&folder);
+            return Ok((wire::store_to_read(&folder)?, folder.display().to_string()));
         }
         if self.manifest.is_some() && config.da.backend()? != Backend::Local {
-            return Ok(wire::no_store());
+            return Ok((wire::no_store(), format!("{}, where there is no `da`", folder.display())));
         }
         let directory = self.named(config).display();
         Err(Failure::Failed(match self.from {
@@ -96,21 +103,17 @@ impl Rebuild {
         }))
     }
 
-    async fn rebuild(
-        &self,
-        config: &Config,
-        source: Arc<dyn ObjectStore>,
-        target: Arc<dyn ObjectStore>,
-        bars: &Bars,
-    ) -> Result<RebuildReport, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    async fn rebuild(&self, config: &Config, source: (Arc<dyn ObjectStore>, String)) -> Result<RebuildReport, Failure> {
+        let target = LocalStore::open(self.into.join("store")).map_err(|e| Failure::failed("the target cannot be opened", e))?;
+        let (clock, bars): (Arc<dyn Clock>, _) = (Arc::new(SystemClock), Bars::new());
         let rebuilt = match self.from {
-            Source::Journal => rebuild_from_journal(source, target, clock, bars).await,
+            Source::Journal => rebuild_from_journal(source.0, target, clock, &bars).await,
             Source::Da => {
                 let source = wire::blob_source(config, source, self.manifest.clone())?;
-                rebuild_from_da(source, target, clock, bars).await
+                rebuild_from_da(source, target, clock, &bars).await
             }
         };
+        bars.finish();
         rebuilt.map_err(failure)
     }
 
@@ -205,8 +208,49 @@ fn render(report: &RebuildReport, into: &Path) -> String {
         report.compared,
         report.epochs.len()
     );
+    if let Some(archived) = report.from_archive.as_ref().filter(|archived| archived.blobs_from_archive > 0) {
+        text += &format!("  {archived}\n");
+    }
+    if let Some(unpublished @ 1..) = report.epochs_without_manifest {
+        text += &format!(
+            "  {unpublished} epochs that are closed there are not among them, for want of a whole manifest: `tributary settle` there \
+             completes it\n"
+        );
+    }
     for e in &report.epochs {
         text += &format!("  epoch {}: {} wei for {} inferences, root {:#x}\n", e.epoch, e.fees, e.inferences, e.root);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tributary_da::{DaClient, LocalDa};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_certificate_whose_payload_is_nowhere_is_no_difference_and_leaves_no_trace_of_the_rebuild() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, into) = (folder.path().join("eigenda.toml"), folder.path().join("new/again"));
+        std::fs::write(&file, "[da]\nbackend = \"eigenda\"\nproxy_url = \"http://127.0.0.1:1\"\n").unwrap();
+        let local = LocalDa::new(wire::no_store(), Arc::new(SystemClock));
+        let certificate = local.disperse(Bytes::from_static(b"a manifest")).await.unwrap();
+        let rebuild = Rebuild {
+            from: Source::Da,
+            into: into.clone(),
+            manifest: Some(certificate.bytes),
+            data: super::super::DataArguments { data_dir: Some(folder.path().join("nowhere")), config: Some(file.clone()) },
+            json: true,
+        };
+        let failure = rebuild.run().await.unwrap_err();
+        let text = failure.to_string();
+        assert_eq!(failure.code(), crate::exit::FAILED, "{text}");
+        assert!(text.ends_with("[settlement_unavailable]"), "{text}");
+        assert!(text.contains("the archive does not have da/blobs/0x") && text.contains("`local` has certified it"), "{text}");
+        assert!(text.contains("nowhere/store, where there is no `da`"), "{text}");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [file]);
+    }
 }

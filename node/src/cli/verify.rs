@@ -70,7 +70,7 @@ impl Verify {
             store: Arc::clone(&record.store),
             journal: Arc::clone(&record.journal),
             certificates: Arc::clone(&record.certificates),
-            client: Arc::clone(&record.client),
+            client: record.availability.witness(),
             committer: Arc::clone(&record.committer),
             lake: Arc::clone(&record.lake),
             engine: Arc::clone(&record.engine),
@@ -88,7 +88,7 @@ impl Verify {
             return super::print_json(&report);
         }
         match (&report.event, &report.sample) {
-            (Some(event), _) => print!("{}", render_event(event)),
+            (Some(event), _) => print!("{}{}", render_event(event), render_sources(&report)),
             (None, Some(sampled)) => print!("{}", render_sampled(&report, sampled)),
             (None, None) => print!("{}", render(&report)),
         }
@@ -151,7 +151,20 @@ fn render(report: &Report) -> String {
             report.identities_forgotten
         );
     }
-    text + &render_epochs(report)
+    text + &render_sources(report) + &render_epochs(report)
+}
+
+/// Where payloads are from, if not from the backend; and what is still to be published.
+fn render_sources(report: &Report) -> String {
+    let (archived, unpublished) = (&report.from_archive, report.epochs_without_manifest);
+    let mut text = match archived.blobs_from_archive {
+        0 => String::new(),
+        _ => format!("  {archived}\n"),
+    };
+    if unpublished > 0 {
+        text += &format!("  {unpublished} closed epochs have no whole manifest yet: `tributary settle` completes them\n");
+    }
+    text
 }
 
 fn render_epochs(report: &Report) -> String {
@@ -186,7 +199,7 @@ fn render_sampled(report: &Report, sampled: &Sampled) -> String {
     for what in not_checked {
         text += &format!("    {what}\n");
     }
-    text + &render_epochs(report)
+    text + &render_sources(report) + &render_epochs(report)
 }
 
 fn render_event(event: &EventReport) -> String {
@@ -222,5 +235,35 @@ impl From<tributary_journal::JournalError> for Failure {
             false => Self::failed("the journal cannot be opened", error),
         };
         failure.with_code(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_report_says_what_was_in_the_archive_alone_and_which_manifests_are_still_to_come() {
+        let quiet = render(&Report { blobs: 4, manifests: 2, ..Report::default() });
+        assert!(!quiet.contains("archive") && !quiet.contains("settle`"), "{quiet}");
+        let from_archive = tributary_da::FromArchive {
+            blobs_from_archive: 4,
+            blobs_expired: 1,
+            archive_reason: Some("the proxy is away".to_owned()),
+        };
+        let report = Report { blobs: 4, from_archive, epochs_without_manifest: 2, ..Report::default() };
+        let text = render(&report);
+        let line =
+            "  4 payloads of blobs and manifests from the archive alone, 1 of them for they have expired, the others: the proxy";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("  2 closed epochs have no whole manifest yet: `tributary settle` completes them\n"), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!((&json["blobs_from_archive"], &json["blobs_expired"]), (&4.into(), &1.into()), "{json}");
+        assert_eq!(
+            (&json["archive_reason"], &json["epochs_without_manifest"]),
+            (&"the proxy is away".into(), &2.into()),
+            "{json}"
+        );
     }
 }

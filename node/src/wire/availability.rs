@@ -1,12 +1,12 @@
-//! Data availability: which backend publishes, what is put around it, and whom readers ask.
+//! Data availability: which backend publishes, what is put around it, and whom checks ask.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::ObjectStore;
 use tributary_da::{
-    Archive, BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, FailoverSettings, LocalDa, Outbox,
-    OutboxSettings, PublisherId,
+    BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, FailoverSettings, LocalDa, Outbox, OutboxSettings,
+    PublisherId, Witness,
 };
 use tributary_schemas::ids::Clock;
 
@@ -17,8 +17,6 @@ use crate::exit::Failure;
 pub struct DataAvailability {
     /// Makes commitments: one for the process.
     pub committer: Arc<Committer>,
-    /// Whom readers ask: the backend, and the archive for what it does not give.
-    pub reader: Arc<dyn DaClient>,
     /// What all of it counts.
     pub metrics: BackendMetrics,
     store: Arc<dyn ObjectStore>,
@@ -52,11 +50,13 @@ impl DataAvailability {
                 Some(Paid { eigenda: Arc::new(eigenda), settings, failover, pause_max })
             }
         };
-        let mut this = Self { reader: Arc::clone(&local), committer, metrics, store, clock, local, paid };
-        let backend = this.joined(|eigenda| eigenda);
-        let (committer, metrics) = (Arc::clone(&this.committer), this.metrics.clone());
-        this.reader = Arc::new(Archive::new(backend, Arc::clone(&this.store), committer, metrics));
-        Ok(this)
+        Ok(Self { committer, metrics, store, clock, local, paid })
+    }
+
+    /// Whom one check or one rebuild asks: the backend, and the archive for what it does not give.
+    pub fn witness(&self) -> Arc<Witness> {
+        let (backend, committer) = (self.joined(|eigenda| eigenda), Arc::clone(&self.committer));
+        Arc::new(Witness::new(backend, Arc::clone(&self.store), committer, self.metrics.clone()))
     }
 
     /// What a publisher of this name publishes through: its payloads come back through it, or do not count. In front of what is paid
@@ -106,11 +106,11 @@ mod tests {
     }
 
     #[test]
-    fn the_configured_backend_publishes_and_readers_have_an_archive_for_all() {
+    fn the_configured_backend_publishes_and_checks_have_an_archive_for_all() {
         let publishing = |plugged: &DataAvailability| plugged.publishing_as(PublisherId([1; 16]));
         let local = plugged(|_| {}).unwrap();
         assert_eq!((publishing(&local).backend(), publishing(&local).serves("eigenda")), ("local", false));
-        assert!(local.reader.serves("eigenda"), "it may be in the archive");
+        assert!(local.witness().serves("eigenda"), "it may be in the archive");
         let eigenda = plugged(|da| {
             "eigenda".clone_into(&mut da.backend);
             "http://127.0.0.1:1".clone_into(&mut da.proxy_url);

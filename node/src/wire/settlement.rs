@@ -61,11 +61,15 @@ pub fn settlement_settings(config: &Config) -> Result<tributary_settlement::Sett
     })
 }
 
-/// What a rebuild from blobs reads: the configured backend, and the archive in this store.
-pub fn blob_source(config: &Config, store: Arc<dyn ObjectStore>, manifest: Option<Bytes>) -> Result<BlobSource, Failure> {
+/// What a rebuild from blobs reads: the configured backend, and the archive in this store, of which is said where it is.
+pub fn blob_source(
+    config: &Config,
+    (store, place): (Arc<dyn ObjectStore>, String),
+    manifest: Option<Bytes>,
+) -> Result<BlobSource, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let DataAvailability { committer, reader, .. } = DataAvailability::new(config, &store, &clock)?;
-    Ok(BlobSource { client: reader, committer, store, manifest })
+    let availability = DataAvailability::new(config, &store, &clock)?;
+    Ok(BlobSource { client: availability.witness(), committer: availability.committer, store, manifest, place })
 }
 
 /// A store that holds nothing, where there is none and none is needed.

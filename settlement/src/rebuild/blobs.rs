@@ -8,12 +8,13 @@ use object_store::ObjectStore;
 use tributary_da::manifest::{Chain, Closing, LastPage, ManifestRecords, Page, read_page};
 use tributary_da::recover::{self, Recovered, Walk};
 use tributary_da::restore::{Nearby, Restored};
-use tributary_da::{BlobRecord, Certificate, Committer, DaClient, DaError, Wanted};
+use tributary_da::{BlobRecord, Certificate, Committer, DaClient, DaError, Wanted, Witness};
 use tributary_journal::{Genesis, Journal, Settings as JournalSettings};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Clock, Epoch};
 use tributary_schemas::units::Hash;
 
+use super::named::Named;
 use super::{RebuildReport, Rebuilt, check_target, put_record, records_of};
 use crate::error::SettlementError;
 use crate::progress::Progress;
@@ -26,8 +27,8 @@ const BLOBS_AT_ONCE: usize = 4;
 /// What blobs come from.
 #[derive(Clone)]
 pub struct BlobSource {
-    /// Gives the payload of a certificate.
-    pub client: Arc<dyn DaClient>,
+    /// Gives the payload of a certificate; nothing was read through it yet.
+    pub client: Arc<Witness>,
     /// What commitments are computed with.
     pub committer: Arc<Committer>,
     /// Where certificates are recorded; of no use if a manifest is named.
@@ -35,6 +36,8 @@ pub struct BlobSource {
     /// The certificate of the manifest to begin with; `None`: the last whole one that is recorded, and then what was certified
     /// after it.
     pub manifest: Option<Bytes>,
+    /// Which archive that is, for whoever reads that it lacks a payload.
+    pub place: String,
 }
 
 /// From blobs alone into `target`, which is empty or holds an unfinished rebuild of the same deployment; what that one fetched is
@@ -44,7 +47,8 @@ pub struct BlobSource {
 /// # Errors
 /// `Refused`: the target holds something else, the certificate is none of a manifest, or there is nothing to rebuild from.
 /// `Difference`: a payload is not what was certified, or a recomputed root is not the one in the manifest, which names the epoch.
-/// `Retry`: a store or the backend did not answer; begin again with the same target.
+/// `Retry`: a store or the backend did not answer, or a manifest was named and a payload that it leads to is nowhere; begin again
+/// with the same target.
 pub async fn rebuild_from_da(
     source: BlobSource,
     target: Arc<dyn ObjectStore>,
@@ -52,8 +56,7 @@ pub async fn rebuild_from_da(
     progress: &dyn Progress,
 ) -> Result<RebuildReport, SettlementError> {
     check_target(&target).await?;
-    let near = Nearby::new(Arc::clone(&target), Arc::clone(&source.committer), Arc::clone(&source.client));
-    let client: Arc<dyn DaClient> = Arc::new(near);
+    let client = client_of(&source, &target);
     let last = last_page(&source, client.as_ref()).await?;
     let genesis = match &last {
         Some(last) => genesis_of(last)?,
@@ -79,11 +82,26 @@ pub async fn rebuild_from_da(
     }
     if source.manifest.is_none() {
         bringing.beyond(Arc::clone(&source.store)).await?;
+        let rebuilt = bringing.epochs.last().map(|record| record.number);
+        bringing.report.epochs_without_manifest = Some(records_of(&source.store).closed_after(rebuilt).await?);
     }
     let Bringing { mut report, epochs, roots, .. } = bringing;
+    report.from_archive = Some(source.client.from_archive());
     Rebuilt::open(target, journal, clock).build_tables(&epochs, progress, &mut report).await?;
     compare(&mut report, &roots)?;
     Ok(report)
+}
+
+/// The target first. A payload that is nowhere is a difference where a record of the store says that it was certified, and none where
+/// that is only known from a certificate that was named.
+fn client_of(source: &BlobSource, target: &Arc<dyn ObjectStore>) -> Arc<dyn DaClient> {
+    let witness = Arc::clone(&source.client);
+    let far = Arc::clone(&witness) as Arc<dyn DaClient>;
+    let near = Nearby::new(Arc::clone(target), Arc::clone(&source.committer), far);
+    match &source.manifest {
+        Some(_) => Arc::new(Named { near, witness, place: source.place.clone() }),
+        None => Arc::new(near),
+    }
 }
 
 /// The page to begin with. `None`: no manifest is recorded.

@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tributary_da::manifest::{Closed, Closing, ManifestRecords, ManifestSettings};
-use tributary_da::{Archive, BackendMetrics, Committer, DaClient, DaError, LocalDa, Wanted};
+use tributary_da::{BackendMetrics, Committer, DaClient, DaError, LocalDa, Wanted, Witness};
 use tributary_schemas::ids::{Clock, PartitionCount};
 use tributary_schemas::tables::Table;
 use tributary_schemas::units::Hash;
@@ -42,8 +42,8 @@ fn source(store: &Arc<dyn ObjectStore>, manifest: Option<Bytes>) -> BlobSource {
     let (committer, clock): (_, Arc<dyn Clock>) = (Committer::shipped(), Arc::new(noon()));
     let nothing: Arc<dyn DaClient> = Arc::new(LocalDa::with_committer(memory(), clock, Arc::clone(&committer)));
     let (of_store, of_committer) = (Arc::clone(store), Arc::clone(&committer));
-    let archive = Archive::new(nothing, of_store, of_committer, BackendMetrics::default());
-    BlobSource { client: Arc::new(archive), committer, store: Arc::clone(store), manifest }
+    let client = Arc::new(Witness::new(nothing, of_store, of_committer, BackendMetrics::default()));
+    BlobSource { client, committer, store: Arc::clone(store), manifest, place: "a store in memory".to_owned() }
 }
 
 async fn rebuild(source: BlobSource, target: &Arc<dyn ObjectStore>) -> Result<RebuildReport, SettlementError> {
@@ -198,6 +198,49 @@ async fn a_blob_that_is_lost_or_a_certificate_that_is_no_manifests_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_named_manifest_leads_to_and_is_nowhere_is_no_difference_and_what_is_damaged_is_one() {
+    let stack = settled_and_more().await;
+    let certificate = last_certificate(&stack, 3).await;
+    let blobs = stack.certificates.blobs().await.unwrap();
+    let name = tributary_da::names::payload(&blobs[3].certificate.commitment);
+    let good = stack.store.get(&name).await.unwrap().bytes().await.unwrap();
+    stack.store.put(&name, "damaged".into()).await.unwrap();
+    let found = rebuild(source(&stack.store, Some(certificate.clone())), &memory()).await.unwrap_err();
+    assert_eq!(found.code(), "settlement_difference", "{found}");
+    stack.store.delete(&name).await.unwrap();
+    let target = memory();
+    let nowhere = rebuild(source(&stack.store, Some(certificate.clone())), &target).await.unwrap_err();
+    assert!(nowhere.code() == "settlement_unavailable" && nowhere.to_string().contains(name.as_ref()), "{nowhere}");
+    // Once it is there, the same target is gone on with.
+    stack.store.put(&name, good.into()).await.unwrap();
+    let report = rebuild(source(&stack.store, Some(certificate)), &target).await.unwrap();
+    assert_eq!((report.compared, report.epochs_without_manifest), (3, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_counts_what_came_from_the_archive_alone_and_epochs_whose_manifest_is_missing() {
+    let stack = settled_and_more().await;
+    let pages = objects(&stack.store, "da/manifests").await;
+    let report = rebuild(source(&stack.store, None), &memory()).await.unwrap();
+    let seen = report.from_archive.unwrap();
+    assert_eq!(seen.blobs_from_archive, report.blobs.unwrap() + pages.len() as u64, "the backend had nothing: {seen}");
+    assert!(seen.archive_reason.unwrap().contains("the payload is missing"));
+    assert_eq!(report.epochs_without_manifest, Some(0));
+
+    let client = Arc::clone(&stack.client);
+    let all_there = BlobSource {
+        client: Arc::new(Witness::new(client, memory(), Committer::shipped(), BackendMetrics::default())),
+        ..source(&stack.store, None)
+    };
+    let report = rebuild(all_there, &memory()).await.unwrap();
+    assert_eq!(report.from_archive, Some(tributary_da::FromArchive::default()), "the backend gave all");
+
+    stack.store.delete(pages.keys().last().unwrap()).await.unwrap();
+    let report = rebuild(source(&stack.store, None), &memory()).await.unwrap();
+    assert_eq!((report.epochs.len(), report.epochs_without_manifest), (2, Some(1)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_target_that_holds_something_else_is_refused_by_a_rebuild_from_blobs() {
     let (stack, other) = (settled_and_more().await, Stack::new(2).await);
     let refused = rebuild(source(&stack.store, None), &other.store).await.unwrap_err();
@@ -276,6 +319,13 @@ async fn a_wrong_certificate_is_refused_before_the_target_is_touched() {
     }
     assert!(objects(&target, "").await.is_empty());
     let wanted = Wanted { certificate: last_certificate(&stack, 3).await, expires_at: None };
+    // One that is right, where nothing is.
+    let named = source(&memory(), Some(last_certificate(&stack, 3).await));
+    let nowhere = rebuild(named, &target).await.unwrap_err();
+    assert_eq!(nowhere.code(), "settlement_unavailable", "{nowhere}");
+    let text = nowhere.to_string();
+    assert!(text.contains("the archive does not have da/blobs/0x") && text.contains("looked for in a store in memory"), "{text}");
+    assert!(objects(&target, "").await.is_empty());
     let missing = source(&memory(), None).client.retrieve(&wanted).await.unwrap_err();
     assert!(matches!(missing, DaError::Corrupt { .. }), "{missing}");
 }

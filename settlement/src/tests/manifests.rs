@@ -8,14 +8,14 @@ use object_store::ObjectStoreExt;
 use tokio::time::Instant;
 use tributary_da::faulty::{Call, DaFault};
 use tributary_da::manifest::{Closed, Closing, ManifestRecords, ManifestSettings, PageAt};
-use tributary_da::{DaClient, FaultyDa, eigenda, names};
+use tributary_da::{DaClient, FaultyDa, FromArchive, eigenda, names};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::units::Hash;
 
 use super::stack::{Stack, epoch};
 use super::world::edge;
 use crate::records::EpochRecords;
-use crate::{EpochRecord, Metrics, Settings, SettleRequest, Settlement};
+use crate::{EpochRecord, Metrics, Report, Settings, SettleRequest, Settlement, Silent, VerifyRequest, verify};
 
 fn hasty() -> Settings {
     Settings { wait_max: Duration::from_millis(50), ..Stack::settings() }
@@ -192,4 +192,46 @@ async fn an_epoch_closes_over_no_blob_of_a_backend_that_is_not_accepted() {
     // What is settled is settled.
     let outcome = stack.settlement_with(strict).settle(SettleRequest::default()).await.unwrap();
     assert_eq!((outcome.closed, outcome.epoch.epoch), (false, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_says_which_payloads_the_archive_alone_had_and_finds_no_difference_in_that() {
+    let stack = Stack::new(2).await;
+    stack.take(&edge(5).epochs[0]).await;
+    stack.settle().await.unwrap();
+    let all = stack.verify().await.unwrap();
+    assert_eq!((all.from_archive.clone(), all.manifests), (FromArchive::default(), 1));
+    let away = FaultyDa::new(Arc::clone(&stack.client), |call| match call {
+        Call::Retrieve(_) => DaFault::Down,
+        Call::Disperse(_) => DaFault::None,
+    });
+    let seen = verify(&stack.sources_behind(away), &VerifyRequest::default(), &Silent).await.unwrap();
+    // A page is read twice and counted once.
+    assert_eq!(seen.from_archive.blobs_from_archive, all.blobs + 1);
+    assert!(seen.from_archive.archive_reason.as_ref().unwrap().contains("the backend did not answer"), "{seen:?}");
+    assert_eq!(Report { from_archive: FromArchive::default(), ..seen }, all);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closed_epochs_without_a_manifest_are_counted_and_settle_completes_them() {
+    let stack = Stack::new(2).await;
+    for events in edge(5).epochs.iter().take(2) {
+        stack.take(events).await;
+        stack.settle().await.unwrap();
+    }
+    assert_eq!(stack.verify().await.unwrap().epochs_without_manifest, 0);
+    for (number, left) in [(2, 1), (1, 2)] {
+        stack.store.delete(&names::manifest(epoch(number), 0)).await.unwrap();
+        let report = stack.verify().await.unwrap();
+        assert_eq!((report.manifests, report.epochs_without_manifest), (2 - left, left));
+        let first = VerifyRequest { epoch: Some(epoch(1)), ..VerifyRequest::default() };
+        let first = verify(&stack.sources(), &first, &Silent).await.unwrap();
+        assert_eq!(first.epochs_without_manifest, left - 1, "of the epochs up to the one that was asked for");
+        if left == 2 {
+            break;
+        }
+    }
+    stack.settle().await.unwrap();
+    let report = stack.verify().await.unwrap();
+    assert_eq!((report.manifests, report.epochs_without_manifest), (2, 0));
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tributary_da::manifest::ManifestSettings;
-use tributary_da::{Certificates, Committer, DaClient, Dispersal, LocalDa, Manifests, Publisher};
+use tributary_da::{BackendMetrics, Certificates, Committer, DaClient, Dispersal, LocalDa, Manifests, Publisher, Witness};
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Contents, Journal, SealedBatch};
@@ -176,11 +176,17 @@ impl Stack {
     }
 
     pub fn sources(&self) -> Sources {
+        self.sources_behind(Arc::clone(&self.client))
+    }
+
+    /// With this backend in front of the archive.
+    pub fn sources_behind(&self, backend: Arc<dyn DaClient>) -> Sources {
+        let (store, metrics) = (Arc::clone(&self.store), BackendMetrics::default());
         Sources {
             store: Arc::clone(&self.store),
             journal: Arc::clone(&self.journal),
             certificates: Arc::clone(&self.certificates),
-            client: Arc::clone(&self.client),
+            client: Arc::new(Witness::new(backend, store, Committer::shipped(), metrics)),
             committer: Committer::shipped(),
             lake: Arc::clone(&self.lake),
             engine: Arc::clone(&self.engine),

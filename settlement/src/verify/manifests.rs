@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tributary_da::check::Outstanding;
 use tributary_da::manifest::{self, Closed, Closing, ManifestRecord, ManifestRecords, Page, PageAt, Previous};
-use tributary_da::{BlobRecord, DaError, names};
+use tributary_da::{BlobRecord, DaClient, DaError, names};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::Epoch;
 use tributary_schemas::units::Hash;
@@ -47,6 +47,7 @@ pub(super) async fn check(
         after = &epoch.cut;
         progress.advance(1);
     }
+    report.epochs_without_manifest = epochs.len() as u64 - report.manifests;
     match latest.filter(|latest| all && Some(latest.epoch) > epochs.last().map(|epoch| epoch.number)) {
         Some(latest) => check.is_closed(latest.epoch).await,
         None => Ok(()),

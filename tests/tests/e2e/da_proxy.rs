@@ -49,8 +49,8 @@ impl Settled {
     }
 
     /// Rebuilds from blobs alone while the data directory is out of reach, and compares. `source` is a data directory that has no more
-    /// than the rebuild may use.
-    async fn rebuilds_equal(&self, source: &Path, into: &Path) -> Outcome {
+    /// than the rebuild may use. Returns how many payloads the archive had alone.
+    async fn rebuilds_equal(&self, source: &Path, into: &Path) -> Outcome<u64> {
         let (data, hidden) = (self.server.data(), self.server.data().with_extension("hidden"));
         std::fs::rename(data, &hidden)?;
         let (source, target) = (source.display().to_string(), into.display().to_string());
@@ -69,7 +69,8 @@ impl Settled {
         let tables = compare::digests(&rebuilt).await?;
         rebuilt.stop().await?;
         ensure(tables == self.tables, || format!("the tables differ: {:?} before, now {tables:?}", self.tables))?;
-        rebuilt.job(&["verify", "--json"]).await?.expect_code(0).map(drop)
+        rebuilt.job(&["verify", "--json"]).await?.expect_code(0)?;
+        report["blobs_from_archive"].as_u64().ok_or_else(|| format!("nothing is said of the archive: {report}").into())
     }
 
     /// A data directory that has a copy of the archive and nothing else.
@@ -92,14 +93,20 @@ async fn the_flywheel_through_eigendas_proxy_and_from_its_blobs_alone_before_and
     println!("{} blobs", recorded.len());
 
     let nothing = folder.path().join("nothing");
-    settled.rebuilds_equal(&nothing, &folder.path().join("from the proxy")).await?;
+    let archived = settled.rebuilds_equal(&nothing, &folder.path().join("from the proxy")).await?;
+    ensure(archived == 0, || format!("{archived} payloads were from an archive that is not there"))?;
 
     proxy.forget(&settled.manifest).await?;
     for blob in &recorded {
         ensure(!proxy.has(&blob.certificate).await?, || format!("the proxy still has {blob:?}"))?;
     }
     let archive = settled.archive_alone(folder.path())?;
-    settled.rebuilds_equal(&archive, &folder.path().join("from the archive")).await
+    let archived = settled.rebuilds_equal(&archive, &folder.path().join("from the archive")).await?;
+    let checked = settled.server.job(&["verify", "--json"]).await?.expect_code(0)?.json()?;
+    let of_verify = checked["blobs_from_archive"].as_u64().unwrap_or(0);
+    ensure(archived == of_verify && archived > recorded.len() as u64 && checked["archive_reason"].is_string(), || {
+        format!("{archived} payloads were from the archive, verify says: {checked}")
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,5 +114,6 @@ async fn the_flywheel_through_the_local_backend_and_from_its_blobs_alone() -> Ou
     let folder = tempfile::tempdir()?;
     let settled = Settled::new(worlds::flywheel()?, Options { partitions: Some(4), ..Options::default() }).await?;
     let archive = settled.archive_alone(folder.path())?;
-    settled.rebuilds_equal(&archive, &folder.path().join("from the archive")).await
+    let archived = settled.rebuilds_equal(&archive, &folder.path().join("from the archive")).await?;
+    ensure(archived == 0, || format!("the local backend has its payloads there, and did not give {archived}"))
 }

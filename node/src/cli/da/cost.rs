@@ -7,12 +7,16 @@ use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
+use tributary_schemas::limits::EVENT_PROTOBUF_MAX;
 
 use crate::config::Config;
 use crate::exit::{Failure, Outcome};
 use crate::wire::{self, Record};
 use bill::Bill;
-use projection::{Day, Limits, Stream};
+use projection::{Beyond, Day, Limits, Stream};
+
+/// No event has more, not even before compression.
+const EVENT_BYTES_MAX: i64 = EVENT_PROTOBUF_MAX as i64;
 
 /// Arguments of `da cost`.
 #[derive(Args)]
@@ -22,8 +26,8 @@ pub struct Cost {
     /// What a day costs with so many events a second, such as 250 or 0.5, instead of those of the last 24 hours.
     #[arg(long, value_name = "EVENTS_PER_S", requires = "bytes", value_parser = parse_rate)]
     rate: Option<f64>,
-    /// How many bytes an event has in a sealed batch, which is compressed.
-    #[arg(long, value_name = "BYTES_PER_EVENT", requires = "rate", value_parser = clap::value_parser!(u32).range(1..))]
+    /// How many bytes an event has in a sealed batch, which is compressed; no event has more than 409600.
+    #[arg(long, value_name = "BYTES_PER_EVENT", requires = "rate", value_parser = clap::value_parser!(u32).range(1..=EVENT_BYTES_MAX))]
     bytes: Option<u32>,
     /// Print one JSON object.
     #[arg(long)]
@@ -52,7 +56,9 @@ struct Recorded {
     /// How much of what is billed is payload, from 0 to 1.
     fill: f64,
     wei: String,
-    /// What may be billed beyond that, for attempts without a certificate.
+    /// What is billed beyond that, for certificates that no record has.
+    in_vain_wei: String,
+    /// What may be billed beyond both, for attempts without a certificate.
     possible_wei: String,
 }
 
@@ -87,8 +93,8 @@ impl Cost {
             Some(record) => record.journal.genesis().partitions,
             None => wire::partitions_of_new(&config)?,
         };
-        let streams = self.streams(partitions.get(), &config, bill.as_ref());
-        let report = report(&config, partitions.get(), bill, streams);
+        let day = self.day(partitions.get(), &config, bill.as_ref())?;
+        let report = report(&config, partitions.get(), bill, day);
         if self.json {
             return crate::cli::print_json(&report);
         }
@@ -96,29 +102,39 @@ impl Cost {
         Ok(())
     }
 
-    /// What is to be published, by how many partitions each: at the rate that is named, or as it was.
-    fn streams(&self, partitions: u32, config: &Config, bill: Option<&Bill>) -> (&'static str, Vec<(Stream, u32)>) {
+    /// A day at the rate that is named, or as the last was, and which of the two.
+    fn day(&self, partitions: u32, config: &Config, bill: Option<&Bill>) -> Result<(&'static str, Option<Day>), Failure> {
+        let of_streams = |streams: &[(Stream, u32)]| projection::day(streams, &limits(config));
         match self.rate.zip(self.bytes) {
             Some((rate, bytes)) => {
-                let of_one = rate / f64::from(partitions);
-                ("rate", vec![(Stream::of_rate(of_one, bytes, &config.seal), partitions)])
+                let stream = Stream::of_rate(rate / f64::from(partitions), bytes, &config.seal);
+                let day = stream.and_then(|stream| of_streams(&[(stream, partitions)]));
+                let refused = |beyond: Beyond| {
+                    let what = format!("--rate {rate} and --bytes {bytes} are beyond what can be computed: {beyond}");
+                    Failure::Usage(format!("{what}. There are {partitions} partitions; name a lower rate"))
+                };
+                Ok(("rate", day.map_err(refused)?))
             }
-            None => ("recorded", bill.map(Bill::streams).unwrap_or_default()),
+            None => {
+                let day = of_streams(&bill.map(Bill::streams).unwrap_or_default());
+                Ok(("recorded", day.map_err(|beyond| Failure::failed("a day like the last 24 hours", beyond))?))
+            }
         }
     }
 }
 
-fn report(config: &Config, partitions: u32, bill: Option<Bill>, (of, streams): (&'static str, Vec<(Stream, u32)>)) -> Report {
+fn report(config: &Config, partitions: u32, bill: Option<Bill>, (of, day): (&'static str, Option<Day>)) -> Report {
     let price = config.da.price_wei_per_symbol;
     let recorded = bill.map(|bill| Recorded {
         since: bill.since.to_string(),
         seconds: bill.span.as_secs(),
         fill: fill(bill.payload_bytes, bill.symbols_billed),
         wei: wei(bill.symbols_billed, price),
+        in_vain_wei: wei(bill.symbols_in_vain, price),
         possible_wei: wei(bill.symbols_possibly_billed, price),
         bill,
     });
-    let day = projection::day(&streams, &limits(config)).map(|day| Projected {
+    let day = day.map(|day| Projected {
         of,
         partitions,
         fill: fill(day.payload_bytes, day.symbols_billed),
@@ -164,7 +180,7 @@ fn ether(wei: &str) -> String {
 fn render(report: &Report, config: &Config) -> String {
     let mut text = format!("a symbol costs {} wei (`da.price_wei_per_symbol`)\n", report.price_wei_per_symbol);
     let percent = |fill: f64| format!("{:.1} %", fill * 100.0);
-    if let Some(Recorded { since, bill, fill, wei, possible_wei, .. }) = &report.recorded {
+    if let Some(Recorded { since, bill, fill, wei, in_vain_wei, possible_wei, .. }) = &report.recorded {
         text += &format!(
             "the last 24 hours, since {since}\n  {} blobs of {} batches and {} pages of manifests: {} bytes in {} billed symbols, {} \
              full\n  {wei} wei = {} ETH\n",
@@ -176,6 +192,14 @@ fn render(report: &Report, config: &Config) -> String {
             percent(*fill),
             ether(wei)
         );
+        if bill.certificates_in_vain > 0 {
+            let (certificates, symbols) = (bill.certificates_in_vain, bill.symbols_in_vain);
+            text += &format!(
+                "  {certificates} certificates are in no record, and billed in vain beyond that: {symbols} symbols, {in_vain_wei} wei = {} \
+                 ETH\n",
+                ether(in_vain_wei)
+            );
+        }
         if bill.attempts_possibly_billed > 0 {
             let (attempts, symbols) = (bill.attempts_possibly_billed, bill.symbols_possibly_billed);
             text += &format!(
@@ -233,7 +257,7 @@ mod tests {
     fn what_a_day_costs_at_a_rate_follows_from_the_settings() {
         let mut config = Config::default();
         let cost = Cost { data: arguments(), rate: Some(1000.0), bytes: Some(200), json: true };
-        let day = |config: &Config| report(config, 4, None, cost.streams(4, config, None)).day.unwrap();
+        let day = |config: &Config| report(config, 4, None, cost.day(4, config, None).unwrap()).day.unwrap();
         let usual = day(&config);
         // A blob of each partition in each two seconds and the one that its first batch takes to fill; all are the smallest that is billed.
         // Both are rounded down to whole ones in each partition.
@@ -243,8 +267,32 @@ mod tests {
         let patient = day(&config);
         assert!(patient.day.symbols_billed < usual.day.symbols_billed && patient.fill > usual.fill, "{patient:?} {usual:?}");
         assert_eq!(patient.wei, wei(patient.day.symbols_billed, 447_000_000));
-        let text = render(&report(&config, 4, None, cost.streams(4, &config, None)), &config);
+        let text = render(&report(&config, 4, None, cost.day(4, &config, None).unwrap()), &config);
         assert!(text.contains(&patient.wei) && text.contains("at this rate"), "{text}");
+    }
+
+    #[test]
+    fn arguments_beyond_what_can_be_computed_are_refused_by_name_with_the_exit_code_of_wrong_usage() {
+        let parse = |bytes: &str| {
+            let arguments = ["cost", "--rate", "1e9", "--bytes", bytes];
+            let cost = <Cost as Args>::augment_args(clap::Command::new("cost")).try_get_matches_from(arguments);
+            cost.map(|matches| <Cost as clap::FromArgMatches>::from_arg_matches(&matches).unwrap())
+        };
+        for bytes in ["4294967295", "409601", "0"] {
+            let refused = parse(bytes).err().unwrap();
+            assert!(refused.to_string().contains("--bytes") && refused.exit_code() == 2, "{refused}");
+        }
+        let largest = parse("409600").unwrap();
+        let refused = largest.day(4, &Config::default(), None).unwrap_err();
+        assert!(refused.to_string().contains("--rate 1000000000 and --bytes 409600"), "{refused}");
+        assert_eq!(refused.code(), crate::exit::USAGE);
+        for (rate, bytes, partitions) in [(0.000_1, 1, 4096), (1e9, 409_600, 4096), (1e9, 1, 1), (4e5, 409_600, 1)] {
+            let cost = Cost { data: arguments(), rate: Some(rate), bytes: Some(bytes), json: true };
+            let mut config = Config::default();
+            config.da.price_wei_per_symbol = u64::MAX;
+            let day = cost.day(partitions, &config, None).unwrap();
+            assert!(report(&config, partitions, None, day).day.is_some(), "{rate} {bytes} {partitions}");
+        }
     }
 
     #[test]
@@ -260,7 +308,7 @@ mod tests {
             let partitions = cells[0].parse().unwrap();
             let cost = Cost { data: arguments(), rate: Some(250.0), bytes: Some(183), json: true };
             let Projected { day, fill, wei, .. } =
-                report(&config, partitions, None, cost.streams(partitions, &config, None)).day.unwrap();
+                report(&config, partitions, None, cost.day(partitions, &config, None).unwrap()).day.unwrap();
             let shown = format!("{} | {:.1} % | {:.6}", day.blobs, fill * 100.0, ether(&wei));
             assert_eq!(cells[2..].join(" | "), shown, "{row}");
         }

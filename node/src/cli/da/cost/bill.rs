@@ -11,6 +11,7 @@ use tributary_da::bundle::symbols_billed;
 use tributary_da::outbox::{Entry, State};
 use tributary_da::{BlobRecord, Certificate, DaError, ManifestRecord, names};
 use tributary_schemas::ids::{Partition, Timestamp};
+use tributary_schemas::units::Hash;
 
 use super::projection::Stream;
 use crate::wire::Record;
@@ -34,7 +35,11 @@ pub struct Bill {
     pub payload_bytes: u64,
     /// The symbols that both are billed for.
     pub symbols_billed: u64,
-    /// Attempts that may be billed and have no certificate that is used.
+    /// Certificates that are billed too and are in no record: another came first, or they were given up; or one is still to be recorded.
+    pub certificates_in_vain: u64,
+    /// The symbols that those are billed for.
+    pub symbols_in_vain: u64,
+    /// Attempts that may be billed and have no certificate.
     pub attempts_possibly_billed: u64,
     /// The symbols that those may be billed for.
     pub symbols_possibly_billed: u64,
@@ -47,6 +52,9 @@ pub struct Bill {
     #[serde(skip)]
     pub span: Duration,
 }
+
+/// Billed certificates that arrived, with the symbols that they are billed for.
+type Certified = BTreeMap<Hash, u64>;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Published {
@@ -61,14 +69,20 @@ pub async fn of_the_last_day(record: &Record) -> Result<Bill, DaError> {
     let back = i64::try_from(LOOK_BACK.as_micros()).expect("a day has fewer microseconds than 63 bits");
     let since = Timestamp::from_micros(until.micros() - back).unwrap_or(until);
     let mut bill = Bill::empty(since);
+    // Before the records: what is recorded meanwhile is not in vain.
+    let mut certified = bill.add_attempts(record).await?;
     let blobs = record.certificates.blobs().await?;
+    for blob in &blobs {
+        certified.remove(&blob.blob_id);
+    }
     let (before, counted): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.certificate.certified_at < since);
     if before.is_empty() {
         bill.span = since_first_batch(record, &counted).await?;
     }
     counted.iter().for_each(|blob| bill.add_blob(blob));
-    bill.add_manifests(record).await?;
-    bill.add_attempts(record).await?;
+    bill.add_manifests(record, &mut certified).await?;
+    bill.certificates_in_vain = certified.len() as u64;
+    bill.symbols_in_vain = certified.values().sum();
     Ok(bill)
 }
 
@@ -91,6 +105,8 @@ impl Bill {
             manifest_pages: 0,
             payload_bytes: 0,
             symbols_billed: 0,
+            certificates_in_vain: 0,
+            symbols_in_vain: 0,
             attempts_possibly_billed: 0,
             symbols_possibly_billed: 0,
             unbilled: 0,
@@ -119,10 +135,12 @@ impl Bill {
         }
     }
 
-    async fn add_manifests(&mut self, record: &Record) -> Result<(), DaError> {
+    /// Takes the certificates that are recorded from those that arrived.
+    async fn add_manifests(&mut self, record: &Record, certified: &mut Certified) -> Result<(), DaError> {
         for meta in list(record, names::MANIFESTS).await? {
             let Some((epoch, page)) = names::parse_manifest(&meta.location) else { continue };
             let manifest = ManifestRecord::decode(epoch, page, &read(record, &meta.location).await?)?;
+            certified.remove(&manifest.certificate.blob_id());
             if manifest.certificate.certified_at >= self.since && self.add(&manifest.certificate) {
                 self.manifest_pages += 1;
             }
@@ -141,22 +159,30 @@ impl Bill {
         true
     }
 
-    /// Attempts that ended without a certificate after something was sent. An entry is never changed, so the store's own time tells which
-    /// need not be read.
-    async fn add_attempts(&mut self, record: &Record) -> Result<(), DaError> {
+    /// Attempts that ended without a certificate after something was sent, and the certificates that the others ended with. An entry is
+    /// never changed, so the store's own time tells which need not be read.
+    async fn add_attempts(&mut self, record: &Record) -> Result<Certified, DaError> {
+        let mut certified = Certified::new();
         for meta in list(record, names::OUTBOX).await? {
-            let named = names::parse_outbox(&meta.location).filter(|(_, state)| matches!(state, State::Unknown | State::Failed));
-            let Some((attempt, state)) = named else { continue };
+            let ended = |state| matches!(state, State::Certified | State::Unknown | State::Failed);
+            let Some((attempt, state)) = names::parse_outbox(&meta.location).filter(|(_, state)| ended(*state)) else { continue };
             if meta.last_modified.timestamp_micros() < self.since.micros() {
                 continue;
             }
             let entry = Entry::decode(&attempt, state, &read(record, &meta.location).await?)?;
-            if entry.at >= self.since {
-                self.attempts_possibly_billed += 1;
-                self.symbols_possibly_billed += symbols_of(entry.payload_bytes);
+            let symbols = symbols_of(entry.payload_bytes);
+            match &entry.certificate {
+                Some(certificate) if certificate.is_billed() && certificate.certified_at >= self.since => {
+                    certified.insert(certificate.blob_id(), symbols);
+                }
+                None if entry.at >= self.since => {
+                    self.attempts_possibly_billed += 1;
+                    self.symbols_possibly_billed += symbols;
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(certified)
     }
 }
 
@@ -177,3 +203,6 @@ async fn read(record: &Record, name: &Path) -> Result<bytes::Bytes, DaError> {
 fn unanswered(object: &str, source: object_store::Error) -> DaError {
     DaError::Retry { object: object.to_owned(), source: source.into() }
 }
+
+#[cfg(test)]
+mod tests;
