@@ -286,7 +286,7 @@ mod tests {
         let refused = largest.day(4, &Config::default(), None).unwrap_err();
         assert!(refused.to_string().contains("--rate 1000000000 and --bytes 409600"), "{refused}");
         assert_eq!(refused.code(), crate::exit::USAGE);
-        for (rate, bytes, partitions) in [(0.000_1, 1, 4096), (1e9, 409_600, 4096), (1e9, 1, 1), (4e5, 409_600, 1)] {
+        for (rate, bytes, partitions) in [(0.000_1, 1, 4096), (1e8, 409_600, 4096), (1e9, 1, 1), (4e5, 409_600, 1)] {
             let cost = Cost { data: arguments(), rate: Some(rate), bytes: Some(bytes), json: true };
             let mut config = Config::default();
             config.da.price_wei_per_symbol = u64::MAX;
