@@ -180,7 +180,7 @@ fn render_sampled(report: &Report, sampled: &Sampled) -> String {
          chain; {} gaps of the log, accepted by an operator\n  {} of {} batches with {} events: hashes, Merkle roots, {} rows in \
          the tables\n  {} of {} blobs fetched and compared with the batches; of all: plan, certificate, no gap and no overlap\n  \
          {} of {} data files hashed; the logs of all tables\n  {} of {} epochs: the root over what every account has earned; of \
-         all: record and row\n  not checked:\n",
+         all: record and row\n  {} manifests against the records of their epochs\n  not checked:\n",
         report.deployment,
         batches.of,
         report.partitions,
@@ -194,7 +194,8 @@ fn render_sampled(report: &Report, sampled: &Sampled) -> String {
         files.checked,
         files.of,
         epochs.checked,
-        epochs.of
+        epochs.of,
+        report.manifests
     );
     for what in not_checked {
         text += &format!("    {what}\n");

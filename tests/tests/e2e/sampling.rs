@@ -22,7 +22,7 @@ async fn a_sample_says_what_it_drew_draws_the_same_by_its_seed_and_ends_with_exi
     let whole = server.job(&["verify", "--json"]).await?.expect_code(0)?.json()?;
     let all = server.job(&["verify", "--sample", "4000000000", "--json"]).await?.expect_code(0)?.json()?;
     ensure(drawn(&all).iter().all(|(checked, of)| checked == of && *of > 1), || format!("not all was drawn: {all}"))?;
-    for count in ["batches", "events", "blobs", "rows", "epochs"] {
+    for count in ["batches", "events", "blobs", "rows", "manifests", "epochs"] {
         ensure(all[count] == whole[count], || format!("{count}: {} by sample, {} in full", all[count], whole[count]))?;
     }
 
