@@ -49,11 +49,10 @@ impl Dispersal {
                     looks = looks.saturating_add(1);
                     self.patience.pause(looks).await;
                 }
-                Err(error) => {
+                ended => {
                     self.release(&keccak256(&payload)).await;
-                    return Err(error);
+                    return ended;
                 }
-                certified => return certified,
             }
         }
     }

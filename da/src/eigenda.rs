@@ -175,7 +175,14 @@ impl DaClient for EigenDa {
         let sent_at = self.clock.now();
         self.metrics.puts.inc();
         let certified = match self.proxy.put(payload.clone(), self.settings.put_timeout).await {
-            Ok(certificate) => self.accept(&certificate, &payload, sent_at).await.map_err(|error| (error, true)),
+            Ok(certificate) => self.accept(&certificate, &payload, sent_at).await.map_err(|error| match error {
+                // It is paid for: "again, for nothing was billed" would be untrue.
+                DaError::Retry { object, source } => {
+                    self.metrics.outcomes_unknown.inc();
+                    (DaError::OutcomeUnknown { object, source }, true)
+                }
+                error => (error, true),
+            }),
             Err(error) => Err(self.put_failed(keccak256(&payload), error)),
         };
         let symbols = u64::from(committed.domain.symbols_billed());

@@ -156,20 +156,25 @@ impl Outbox {
             if let Some(until) = past.awaited {
                 return Err(DaError::UnderWay { object: format!("payload {payload_hash}"), until });
             }
-            let failures = past.failures.and(past.dead.len(), self.clock.now());
-            self.check_pause(payload_hash, &failures)?;
-            if let Some(at) = self.open(past.next, payload).await? {
-                return Ok(Begun::Noted(Noted { attempt: Attempt { payload_hash, number: past.next }, at, failures }));
+            let now = self.clock.now();
+            let failures = past.failures.and(past.dead.len(), now).seen_at(now);
+            self.check_pause(payload_hash, past.next, failures)?;
+            let Some(at) = self.open(past.next, payload).await? else { continue };
+            let attempt = Attempt { payload_hash, number: past.next };
+            if self.is_fresh(at) {
+                return Ok(Begun::Noted(Noted { attempt, at, failures }));
             }
+            self.begin_anew(attempt, payload, failures).await?;
         }
         Err(DaError::retry(format!("payload {payload_hash}"), "other publishers were faster each time"))
     }
 
-    /// That the pause after what was paid for in vain is over.
-    fn check_pause(&self, payload_hash: Hash, failures: &Failures) -> Result<(), DaError> {
+    /// That the pause after what was paid for in vain is over. All attempts before this number are.
+    fn check_pause(&self, payload_hash: Hash, number: u32, failures: Failures) -> Result<(), DaError> {
         let now = self.clock.now();
-        match failures.pause_until(now, self.settings.paid_pause_max).filter(|until| now < *until) {
+        match failures.pause_until(self.settings.paid_pause_max).filter(|until| now < *until) {
             Some(until) => {
+                self.remember(payload_hash, Known::next(number, failures));
                 let what = format!("{failures} may have been paid for in vain, so the next one is not made before {until}");
                 Err(DaError::retry(format!("payload {payload_hash}"), what))
             }
@@ -187,13 +192,24 @@ impl Outbox {
             self.remember(payload_hash, Known::next(number, failures));
             return Ok(None);
         }
-        if self.clock.now() < after(at, self.settings.attempt_max / FRESH_PART) {
+        if self.is_fresh(at) {
             return Ok(Some(Noted { attempt, at, failures }));
         }
-        let what = "the backend was busy or away for so long that the attempt begins anew";
-        self.put(&self.entry_of(attempt, State::Unsent, payload.len() as u64, Some(what.to_owned()))).await?;
-        self.remember(payload_hash, Known::next(number + 1, failures));
+        self.begin_anew(attempt, payload, failures).await?;
         Ok(None)
+    }
+
+    /// Whether something may still be sent under a note of this time: others count from it how long to wait.
+    fn is_fresh(&self, at: Timestamp) -> bool {
+        self.clock.now() < after(at, self.settings.attempt_max / FRESH_PART)
+    }
+
+    /// Notes that nothing was sent under an attempt whose note is too old by now.
+    async fn begin_anew(&self, attempt: Attempt, payload: &Bytes, failures: Failures) -> Result<(), DaError> {
+        let what = "the backend or the store was busy or away for so long that the attempt begins anew";
+        self.put(&self.entry_of(attempt, State::Unsent, payload.len() as u64, Some(what.to_owned()))).await?;
+        self.remember(attempt.payload_hash, Known::next(attempt.number + 1, failures));
+        Ok(())
     }
 
     /// Notes that the payload is about to be sent, and when; `None` if another publisher noted it first.

@@ -35,9 +35,8 @@ impl Stretch<'_> {
     pub(super) async fn deliver(&self, planned: Planned) -> Result<(), Ended> {
         let plan = planned.plan.clone();
         let certified = self.certified(planned).await;
-        if certified.is_err() {
-            self.lane.shared.dispersal.release(&plan.payload_hash).await;
-        }
+        // Also where another backend or publisher certified it: what was noted and not sent keeps nobody waiting.
+        self.lane.shared.dispersal.release(&plan.payload_hash).await;
         match certified? {
             Some(certified) => self.record(&plan, certified).await?,
             None => self.order.reach(plan.first_seq).await?,

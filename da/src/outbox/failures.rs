@@ -33,11 +33,16 @@ impl Failures {
         }
     }
 
-    /// When the next attempt may be made. A clock that is ahead of ours makes nobody wait longer than the whole pause.
-    pub(super) fn pause_until(&self, now: Timestamp, pause_max: Duration) -> Option<Timestamp> {
+    /// As they are first seen now: what a clock that was ahead noted ended by now. Whoever keeps this waits no longer than the whole pause.
+    pub(super) fn seen_at(self, now: Timestamp) -> Self {
+        Self { last: self.last.min(Some(now)), ..self }
+    }
+
+    /// When the next attempt may be made.
+    pub(super) fn pause_until(&self, pause_max: Duration) -> Option<Timestamp> {
         let doublings = self.times.checked_sub(AT_ONCE)?;
         let pause = PAUSE_MIN.saturating_mul(1 << doublings.min(20)).min(pause_max);
-        Some(after(self.last?.min(now), pause))
+        Some(after(self.last?, pause))
     }
 }
 
@@ -63,19 +68,20 @@ mod tests {
         let mut failures = Failures::default();
         let mut pauses = Vec::new();
         for _ in 0..12 {
-            let until = failures.pause_until(at(1_000), LONGEST);
+            let until = failures.pause_until(LONGEST);
             pauses.push(until.map(|until| (until.micros() - at(1_000).micros()) / 1_000_000));
             failures = failures.and(1, at(1_000));
         }
         let expected = [0, 0, 5, 10, 20, 40, 80, 160, 320, 600, 600, 600].map(|pause| (pause > 0).then_some(pause));
         assert_eq!(pauses, expected);
-        assert_eq!(Failures::default().and(usize::MAX, at(1)).pause_until(at(1), LONGEST), Some(at(601)));
+        assert_eq!(Failures::default().and(usize::MAX, at(1)).pause_until(LONGEST), Some(at(601)));
     }
 
     #[test]
     fn a_clock_ahead_lengthens_no_pause_and_what_ended_first_counts_no_less() {
         let failures = Failures::default().and(2, at(5_000));
-        assert_eq!(failures.pause_until(at(1_000), LONGEST), Some(at(1_005)));
-        assert_eq!(failures.and(1, at(10)).pause_until(at(9_000), LONGEST), Some(at(5_010)), "10 s after the later end");
+        assert_eq!(failures.seen_at(at(1_000)).pause_until(LONGEST), Some(at(1_005)));
+        assert_eq!(failures.and(1, at(10)).seen_at(at(9_000)).pause_until(LONGEST), Some(at(5_010)), "10 s after the later end");
+        assert_eq!(Failures::default().seen_at(at(1)).pause_until(LONGEST), None);
     }
 }

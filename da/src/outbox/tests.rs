@@ -366,3 +366,22 @@ async fn a_job_that_ends_without_a_certificate_says_that_nothing_was_sent() {
     assert_eq!(scene.noted().await, [(1, State::Sent), (1, State::Unsent)]);
     assert_eq!(scene.outbox(2).under_way(&keccak256(payload())).await.unwrap(), None);
 }
+
+#[tokio::test]
+async fn a_failure_that_a_clock_far_ahead_noted_lengthens_no_pause() {
+    let scene = Scene::new(|_| DaFault::None).await;
+    for number in 1..=2 {
+        let attempt = Attempt { payload_hash: keccak256(payload()), number };
+        for state in [State::Sent, State::Failed] {
+            let what = (state == State::Failed).then(|| "away".to_owned());
+            let mut ahead = scene.outbox(1).entry_of(attempt, state, payload().len() as u64, what);
+            ahead.at = Timestamp::from_micros(ahead.at.micros() + 3_600_000_000).unwrap();
+            scene.world.overwrite(&ahead.name(), ahead.encode()).await;
+        }
+    }
+    let outbox = scene.pausing(2);
+    assert_eq!(outbox.disperse(payload()).await.unwrap_err().code(), "da_unavailable");
+    scene.world.clock.advance(Duration::from_secs(6));
+    outbox.disperse(payload()).await.unwrap();
+    assert_eq!(scene.noted().await[4..], [(3, State::Sent), (3, State::Certified)]);
+}
