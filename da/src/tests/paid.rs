@@ -49,6 +49,14 @@ impl Scene {
         self.world.publisher_with(store, outbox, settings)
     }
 
+    /// That all is published, and each blob was sent once, without a fault that may have been paid for.
+    async fn assert_each_is_paid_once(&self, seed: u64) {
+        assert_complete(&self.world, self.network.clone()).await;
+        let blobs = blobs(&self.world).await.len() as u64;
+        assert_eq!((self.network.dispersals(), self.noted().await), (blobs, blobs), "seed {seed}");
+        assert_eq!((self.metrics.puts_again.get(), self.metrics.possibly_paid.get()), (0, 0), "seed {seed}");
+    }
+
     /// How many attempts were noted before they were made.
     async fn noted(&self) -> u64 {
         let listed: Vec<ObjectMeta> = self.world.store.list(Some(&Path::from(names::OUTBOX))).try_collect().await.unwrap();
@@ -140,10 +148,7 @@ async fn two_publishers_at_once_pay_once_for_each_blob() {
         let two = scene.publisher(unruly(2 * seed + 1), 2, Settings { blob_bytes_max: 3000, ..quick() });
         let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
         assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
-        assert_complete(&scene.world, scene.network.clone()).await;
-        let blobs = blobs(&scene.world).await.len() as u64;
-        assert_eq!((scene.network.dispersals(), scene.noted().await), (blobs, blobs), "seed {seed}");
-        assert_eq!((scene.metrics.puts_again.get(), scene.metrics.possibly_paid.get()), (0, 0), "seed {seed}");
+        scene.assert_each_is_paid_once(seed).await;
         waits += one.metrics().waits.get() + two.metrics().waits.get();
     }
     assert!(waits > 0, "they met");
@@ -166,10 +171,7 @@ async fn two_publishers_with_several_blobs_of_two_partitions_under_way_pay_once_
         let two = publisher(1, Settings { blobs_in_flight_max: 5, blob_bytes_max: 8000, ..quick() });
         let (a, b) = tokio::join!(one.publish_available(), two.publish_available());
         assert_eq!(a.unwrap(), b.unwrap(), "seed {seed}");
-        assert_complete(&scene.world, scene.network.clone()).await;
-        let blobs = blobs(&scene.world).await.len() as u64;
-        assert_eq!((scene.network.dispersals(), scene.noted().await), (blobs, blobs), "seed {seed}");
-        assert_eq!((scene.metrics.puts_again.get(), scene.metrics.possibly_paid.get()), (0, 0), "seed {seed}");
+        scene.assert_each_is_paid_once(seed).await;
         assert!(gate.most() <= 8, "seed {seed}: {} at once", gate.most());
         waits += one.metrics().waits.get() + two.metrics().waits.get();
         most = most.max(gate.most());
