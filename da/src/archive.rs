@@ -4,6 +4,7 @@
 //! The publisher puts a payload there before it asks a backend to publish it. Who reads asks the backend first, which shows that others
 //! can get it, and then the archive. Neither is trusted: the commitment is computed anew from what either gives.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -44,13 +45,29 @@ impl Archive {
         Self { backend, store, committer, metrics }
     }
 
-    async fn of_backend(&self, wanted: &Wanted, theirs: &str, committed: &BlobCommitment) -> Result<Bytes, DaError> {
-        if self.backend.serves(theirs) {
-            return self.backend.retrieve(wanted).await;
+    /// The payload of a certificate, and why the backend did not give it, if the archive did.
+    ///
+    /// # Errors
+    /// Those of [`DaClient::retrieve`].
+    pub(crate) async fn find(&self, wanted: &Wanted) -> Result<(Bytes, Option<Missed>), DaError> {
+        let (theirs, committed) = committed::committed(&wanted.certificate)?;
+        let missed = match self.backend.serves(theirs) {
+            false => Missed::Another { theirs, ours: self.backend.backend() },
+            true => match self.backend.retrieve(wanted).await {
+                Ok(payload) => return Ok((payload, None)),
+                Err(refused @ DaError::Reject { .. }) => return Err(refused),
+                Err(error) => Missed::Failed(error),
+            },
+        };
+        match self.archived(&committed).await {
+            Ok(Some(payload)) => {
+                tracing::debug!(%missed, "read from the archive");
+                self.metrics.archive_reads.inc();
+                Ok((payload, Some(missed)))
+            }
+            Ok(None) => Err(missed.in_neither(&committed)),
+            Err(error) => Err(missed.with_damaged_archive(error)),
         }
-        let ours = self.backend.backend();
-        let what = format!("`{theirs}` has certified it, the backend at hand is `{ours}`, and the archive does not have it");
-        Err(DaError::corrupt(committed.payload_name(), what))
     }
 
     /// The payload as it lies in the archive, checked; `None` if it does not.
@@ -90,32 +107,56 @@ impl DaClient for Archive {
     }
 
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
-        let (theirs, committed) = committed::committed(&wanted.certificate)?;
-        let missed = match self.of_backend(wanted, theirs, &committed).await {
-            Ok(payload) => return Ok(payload),
-            Err(refused @ DaError::Reject { .. }) => return Err(refused),
-            Err(missed) => missed,
-        };
-        match (self.archived(&committed).await, missed) {
-            (Ok(Some(payload)), missed) => {
-                tracing::debug!(code = missed.code(), error = %missed, "read from the archive");
-                self.metrics.archive_reads.inc();
-                Ok(payload)
-            }
-            (Ok(None), DaError::Expired { object, at }) => {
-                let what = format!("{object} expired at {at}, and the archive does not have it");
-                Err(DaError::corrupt(committed.payload_name(), what))
-            }
+        self.find(wanted).await.map(|(payload, _)| payload)
+    }
+}
+
+/// Why a backend did not give a payload.
+#[derive(Debug)]
+pub(crate) enum Missed {
+    /// Another one has certified it, so that it was not asked.
+    Another { theirs: &'static str, ours: &'static str },
+    /// What it said.
+    Failed(DaError),
+}
+
+impl Missed {
+    pub(crate) fn has_expired(&self) -> bool {
+        matches!(self, Self::Failed(DaError::Expired { .. }))
+    }
+
+    /// What is to be said if the archive does not have it either.
+    fn in_neither(self, committed: &BlobCommitment) -> DaError {
+        let name = committed.payload_name();
+        match self {
             // The backend may have it later.
-            (archived, DaError::Retry { object, source }) => {
-                let archived = match archived {
-                    Ok(_) => format!("and the archive does not have it: {}", committed.payload_name()),
-                    Err(error) => format!("nor does the archive give it: {error}"),
-                };
-                Err(DaError::retry(object, format!("{source}; {archived}")))
+            Self::Failed(DaError::Retry { object, source }) => {
+                DaError::retry(object, format!("{source}; and the archive does not have it: {name}"))
             }
-            (Ok(None), missed) => Err(missed),
-            (Err(error), _) => Err(error),
+            gone @ (Self::Another { .. } | Self::Failed(DaError::Expired { .. })) => {
+                DaError::missing(name, format!("{gone}, and the archive does not have it"))
+            }
+            Self::Failed(error) => error,
+        }
+    }
+
+    /// What is to be said if what lies in the archive is not the payload, or the archive does not answer.
+    fn with_damaged_archive(self, archived: DaError) -> DaError {
+        match self {
+            Self::Failed(DaError::Retry { object, source }) => {
+                DaError::retry(object, format!("{source}; nor does the archive give it: {archived}"))
+            }
+            _ => archived,
+        }
+    }
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Another { theirs, ours } => write!(f, "`{theirs}` has certified it, not the backend at hand, `{ours}`"),
+            Self::Failed(DaError::Expired { object, at }) => write!(f, "{object} expired at {at}"),
+            Self::Failed(error) => error.fmt(f),
         }
     }
 }
@@ -231,7 +272,7 @@ mod tests {
         assert_eq!(scene.retrieve().await.unwrap_err().code(), "da_corrupt");
         object_store::ObjectStoreExt::delete(&scene.world.store, &names::payload(&scene.certificate.commitment)).await.unwrap();
         let lost = scene.retrieve().await.unwrap_err();
-        assert!(lost.code() == "da_corrupt" && lost.to_string().contains("expired"), "{lost}");
+        assert!(lost.code() == "da_missing" && lost.to_string().contains("expired"), "{lost}");
         assert_eq!(scene.eigenda.retrieve(&scene.certificate.wanted()).await.unwrap_err().code(), "da_expired");
     }
 

@@ -435,7 +435,9 @@ fn found(object: &Path, what: &str) -> Finding {
 /// An error that is a finding, or the error itself if it only says that nothing could be read.
 fn finding(error: DaError) -> Result<Finding, DaError> {
     match error {
-        DaError::Corrupt { object, what } | DaError::Reject { object, what } => Ok(Finding { object, what }),
+        DaError::Corrupt { object, what } | DaError::Missing { object, what } | DaError::Reject { object, what } => {
+            Ok(Finding { object, what })
+        }
         DaError::Expired { object, at } => {
             Ok(Finding { object, what: format!("it expired at {at}, and there is no archive to read instead") })
         }

@@ -68,6 +68,15 @@ pub enum DaError {
         /// What differs.
         what: String,
     },
+    /// A payload is nowhere that it was looked for, and nothing says that it may come back. Restore it into the archive, or name
+    /// the store that has it.
+    #[error("{object}: {what}")]
+    Missing {
+        /// The name that the archive has for the payload.
+        object: String,
+        /// Why nobody gives it.
+        what: String,
+    },
     /// The certified prefix did not reach the wanted cut in time. Wait longer, or find out why nothing is certified.
     #[error("not certified in time: wanted {wanted}, certified so far {certified}")]
     Late {
@@ -92,13 +101,27 @@ impl DaError {
             Self::Expired { .. } => "da_expired",
             Self::Reject { .. } => "da_rejected",
             Self::Corrupt { .. } => "da_corrupt",
+            Self::Missing { .. } => "da_missing",
             Self::Late { .. } => "da_not_certified_in_time",
             Self::Journal(_) => "da_journal",
         }
     }
 
+    /// Whether what was stored is damaged or gone, so that an operator must look.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Missing { .. } => true,
+            Self::Journal(error) => error.is_corrupt(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn corrupt(object: impl ToString, what: impl Into<String>) -> Self {
         Self::Corrupt { object: object.to_string(), what: what.into() }
+    }
+
+    pub(crate) fn missing(object: impl ToString, what: impl Into<String>) -> Self {
+        Self::Missing { object: object.to_string(), what: what.into() }
     }
 
     pub(crate) fn reject(object: impl ToString, what: impl Into<String>) -> Self {
@@ -139,6 +162,7 @@ mod tests {
             DaError::Expired { object: String::new(), at },
             DaError::reject("", ""),
             DaError::corrupt("", ""),
+            DaError::missing("", ""),
             DaError::Late { wanted: Cut::default(), certified: Cut::default() },
             DaError::Journal(JournalError::Closed),
         ];

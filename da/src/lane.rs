@@ -158,6 +158,6 @@ fn is_retry(error: &DaError) -> bool {
         // What expires between its dispersal and its record is dispersed again.
         DaError::Expired { .. } | DaError::Late { .. } => true,
         DaError::Journal(JournalError::Retry { .. }) => true,
-        DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Journal(_) => false,
+        DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Missing { .. } | DaError::Journal(_) => false,
     }
 }

@@ -87,7 +87,7 @@ impl DaClient for LocalDa {
         let parsed = LocalCertificate::decode(&wanted.certificate)
             .map_err(|what| DaError::reject(committed::name_of(&wanted.certificate), what))?;
         let name = parsed.committed.payload_name();
-        let payload = read(&self.store, &name).await?.ok_or_else(|| DaError::corrupt(&name, "the payload is missing"))?;
+        let payload = read(&self.store, &name).await?.ok_or_else(|| DaError::missing(&name, "the payload is missing"))?;
         parsed.certificate().check_payload(&payload)?;
         self.committer.check(name, &parsed.committed, &payload).await?;
         Ok(payload)

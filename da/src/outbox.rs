@@ -256,7 +256,8 @@ impl Outbox {
                 Err(DaError::Retry { object, source }) if now < after(certificate.certified_at, READ_BACK_MAX) => {
                     return Err(DaError::Down { object, billed: false, source });
                 }
-                Err(DaError::Retry { .. } | DaError::Reject { .. } | DaError::Corrupt { .. } | DaError::Expired { .. }) => {}
+                Err(DaError::Retry { .. } | DaError::Reject { .. } | DaError::Expired { .. }) => {}
+                Err(DaError::Corrupt { .. } | DaError::Missing { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -1,25 +1,18 @@
 //! Whom `verify` and a rebuild ask: a backend with the archive behind it, and a memory of which of the two gave each payload.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::ObjectStore;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tributary_schemas::ids::Timestamp;
 use tributary_schemas::units::{Hash, keccak256};
 
-use crate::archive::Archive;
+use crate::archive::{Archive, Missed};
 use crate::client::{Certificate, DaClient, Wanted};
-use crate::committed;
-use crate::committer::Committer;
 use crate::error::DaError;
-use crate::local;
-use crate::metrics::BackendMetrics;
-use crate::placement::read;
 
 /// What came from the archive alone, because the backend did not give it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -49,33 +42,7 @@ impl fmt::Display for FromArchive {
 /// number of payloads that are read, so each check and each rebuild has one of its own.
 pub struct Witness {
     reader: Archive,
-    asked: Arc<Asked>,
-    store: Arc<dyn ObjectStore>,
     tally: Mutex<Tally>,
-}
-
-/// The backend, and what it did not give so far, by the ids of blobs.
-struct Asked {
-    backend: Arc<dyn DaClient>,
-    missed: Mutex<BTreeMap<Hash, Missed>>,
-}
-
-/// Why the backend did not give a payload.
-struct Missed {
-    kind: Kind,
-    reason: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// Another one has certified it, so that it was not asked.
-    Another,
-    /// Its time is over.
-    Expired,
-    /// It is gone there, or what it gave is not what was certified.
-    Wrong,
-    /// It did not answer.
-    Silent,
 }
 
 #[derive(Default)]
@@ -87,17 +54,9 @@ struct Tally {
 }
 
 impl Witness {
-    /// Over a backend, and the archive in this store.
-    pub fn new(
-        backend: Arc<dyn DaClient>,
-        store: Arc<dyn ObjectStore>,
-        committer: Arc<Committer>,
-        metrics: BackendMetrics,
-    ) -> Self {
-        let asked = Arc::new(Asked { backend, missed: Mutex::default() });
-        let behind = Arc::clone(&asked) as Arc<dyn DaClient>;
-        let reader = Archive::new(behind, Arc::clone(&store), committer, metrics);
-        Self { reader, asked, store, tally: Mutex::default() }
+    /// Over a reader through which nothing else is read.
+    pub fn new(reader: Archive) -> Self {
+        Self { reader, tally: Mutex::default() }
     }
 
     /// What came from the archive alone so far.
@@ -109,45 +68,21 @@ impl Witness {
             archive_reason: tally.first.clone().or_else(|| tally.first_expired.clone()),
         }
     }
-
-    /// Whether a payload that did not come back is nowhere, rather than damaged: the archive lacks it, and the backend at hand has not
-    /// certified it, or keeps it no longer. Then it says where it was looked for.
-    ///
-    /// # Errors
-    /// [`DaError::Reject`] if the certificate cannot be read, [`DaError::Retry`] if the store does not answer.
-    pub async fn absent(&self, wanted: &Wanted) -> Result<Option<String>, DaError> {
-        let (theirs, committed) = committed::committed(&wanted.certificate)?;
-        let name = committed.payload_name();
-        if read(&self.store, &name).await?.is_some() {
-            return Ok(None);
-        }
-        let missed = self.asked.missed.lock();
-        let Some(Missed { kind, reason }) = missed.get(&keccak256(&wanted.certificate)) else { return Ok(None) };
-        // The local backend has its payloads where the archive has them.
-        let is_absent = matches!(kind, Kind::Another | Kind::Expired) || (theirs == local::BACKEND && *kind == Kind::Wrong);
-        Ok(is_absent.then(|| format!("the archive does not have {name}, and {reason}")))
-    }
-}
-
-impl Asked {
-    fn note(&self, wanted: &Wanted, kind: Kind, reason: String) {
-        self.missed.lock().insert(keccak256(&wanted.certificate), Missed { kind, reason });
-    }
 }
 
 impl Tally {
-    fn add(&mut self, blob_id: Hash, missed: Missed) {
+    fn add(&mut self, blob_id: Hash, missed: &Missed) {
         if !self.counted.insert(blob_id) {
             return;
         }
-        let first = match missed.kind {
-            Kind::Expired => {
+        let first = match missed.has_expired() {
+            true => {
                 self.expired += 1;
                 &mut self.first_expired
             }
-            Kind::Another | Kind::Wrong | Kind::Silent => &mut self.first,
+            false => &mut self.first,
         };
-        first.get_or_insert(missed.reason);
+        first.get_or_insert_with(|| missed.to_string());
     }
 }
 
@@ -174,58 +109,11 @@ impl DaClient for Witness {
     }
 
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
-        let (theirs, _) = committed::committed(&wanted.certificate)?;
-        let ours = self.asked.backend();
-        if !self.asked.serves(theirs) {
-            let reason = format!("`{theirs}` has certified it, not the backend at hand, `{ours}`");
-            self.asked.note(wanted, Kind::Another, reason);
-        }
-        let payload = self.reader.retrieve(wanted).await?;
-        let blob_id = keccak256(&wanted.certificate);
-        let missed = self.asked.missed.lock().remove(&blob_id);
+        let (payload, missed) = self.reader.find(wanted).await?;
         if let Some(missed) = missed {
-            self.tally.lock().add(blob_id, missed);
+            self.tally.lock().add(keccak256(&wanted.certificate), &missed);
         }
         Ok(payload)
-    }
-}
-
-#[async_trait]
-impl DaClient for Asked {
-    fn backend(&self) -> &'static str {
-        self.backend.backend()
-    }
-
-    fn serves(&self, backend: &str) -> bool {
-        self.backend.serves(backend)
-    }
-
-    fn payload_bytes_max(&self) -> usize {
-        self.backend.payload_bytes_max()
-    }
-
-    async fn disperse(&self, payload: Bytes) -> Result<Certificate, DaError> {
-        self.backend.disperse(payload).await
-    }
-
-    async fn under_way(&self, content_hash: &Hash) -> Result<Option<Timestamp>, DaError> {
-        self.backend.under_way(content_hash).await
-    }
-
-    async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
-        let retrieved = self.backend.retrieve(wanted).await;
-        match &retrieved {
-            Ok(_) => drop(self.missed.lock().remove(&keccak256(&wanted.certificate))),
-            Err(error) => {
-                let kind = match error {
-                    DaError::Expired { .. } => Kind::Expired,
-                    DaError::Corrupt { .. } | DaError::Reject { .. } => Kind::Wrong,
-                    _ => Kind::Silent,
-                };
-                self.note(wanted, kind, error.to_string());
-            }
-        }
-        retrieved
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::array::AsArray;
 use arrow::datatypes::{Decimal128Type, Int64Type};
 use serde::{Deserialize, Serialize};
-use tributary_da::{Certificates, DaError, Publisher};
+use tributary_da::{Certificates, Publisher};
 use tributary_eventlog::EventLog;
 use tributary_indexer::Indexer;
 use tributary_journal::Journal;
@@ -180,9 +180,9 @@ impl Sources {
             tributary_indexer::Kind::Corrupt => Failure::Difference(format!("the tables cannot be read: {e}")),
             _ => Failure::failed("the tables cannot be read", e),
         })?;
-        let certified = self.certificates.certified().await.map_err(|e| match e {
-            DaError::Corrupt { .. } => Failure::Difference(format!("the certificates cannot be read: {e}")),
-            _ => Failure::failed("the certificates cannot be read", e),
+        let certified = self.certificates.certified().await.map_err(|e| match e.is_damage() {
+            true => Failure::Difference(format!("the certificates cannot be read: {e}")),
+            false => Failure::failed("the certificates cannot be read", e),
         })?;
         let reached = Reached { settled, certified, indexed, troubles: self.troubles() };
         let mut partitions = Vec::new();

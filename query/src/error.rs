@@ -296,10 +296,7 @@ impl From<tributary_journal::JournalError> for QueryError {
 
 impl From<tributary_da::DaError> for QueryError {
     fn from(error: tributary_da::DaError) -> Self {
-        let code = match error {
-            tributary_da::DaError::Corrupt { .. } => Code::Corrupt,
-            _ => Code::Unavailable,
-        };
+        let code = if error.is_damage() { Code::Corrupt } else { Code::Unavailable };
         Self::new(code, error.to_string())
     }
 }

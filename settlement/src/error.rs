@@ -182,7 +182,7 @@ impl From<DaError> for SettlementError {
             DaError::UnderWay { .. } => Self::retry("publishing", error),
             DaError::Expired { .. } => Self::Refused(error.to_string()),
             DaError::Reject { object, what } => Self::Refused(format!("{object} is refused: {what}")),
-            DaError::Corrupt { object, what } => Self::difference(object, what),
+            DaError::Corrupt { object, what } | DaError::Missing { object, what } => Self::difference(object, what),
             DaError::Late { wanted, certified } => Self::Late { stage: "certified", wanted, reached: certified },
             DaError::Journal(error) => error.into(),
         }

@@ -89,7 +89,8 @@ pub(crate) fn text_of(record: &EpochRecord) -> String {
 /// The epoch is closed whatever kept its manifest from being certified; only damage is something else.
 fn pending(epoch: Epoch, error: DaError) -> SettlementError {
     match error {
-        DaError::Corrupt { .. } | DaError::Journal(_) => error.into(),
+        DaError::Journal(_) => error.into(),
+        damage if damage.is_damage() => damage.into(),
         cause => SettlementError::ManifestPending { epoch, cause: cause.to_string() },
     }
 }

@@ -1,12 +1,15 @@
 //! Which payloads the archive made up for, and which are nowhere.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use object_store::ObjectStoreExt;
 
 use super::*;
 use crate::eigenda::stub::{Answer, Stub};
 use crate::eigenda::{EigenDa, EigenDaSettings, RETENTION};
 use crate::fixture::World;
+use crate::metrics::BackendMetrics;
 use crate::names;
 
 /// So many payloads on EigenDA and in the archive of this world.
@@ -24,7 +27,8 @@ async fn published(world: &World, stub: &Stub, count: u8) -> (Arc<EigenDa>, Vec<
 }
 
 fn witness(world: &World, backend: Arc<dyn DaClient>) -> Witness {
-    Witness::new(backend, Arc::clone(&world.store), Arc::clone(&world.committer), BackendMetrics::default())
+    let (store, committer) = (Arc::clone(&world.store), Arc::clone(&world.committer));
+    Witness::new(Archive::new(backend, store, committer, BackendMetrics::default()))
 }
 
 #[tokio::test]
@@ -81,28 +85,34 @@ async fn what_another_backend_certified_comes_from_the_archive_and_that_is_said(
 }
 
 #[tokio::test]
-async fn absent_is_what_is_nowhere_and_not_what_is_damaged_or_may_come_later() {
+async fn missing_is_what_is_nowhere_and_not_what_is_damaged_or_may_come_later() {
     let (world, stub) = (World::new(1).await, Stub::start().await);
     let (eigenda, certificates) = published(&world, &stub, 1).await;
     let (wanted, name) = (certificates[0].wanted(), names::payload(&certificates[0].commitment));
     let other = witness(&world, world.client());
     world.overwrite(&name, Bytes::from_static(b"damaged")).await;
     assert_eq!(other.retrieve(&wanted).await.unwrap_err().code(), "da_corrupt");
-    assert_eq!(other.absent(&wanted).await.unwrap(), None, "it is damaged");
     world.store.delete(&name).await.unwrap();
-    assert_eq!(other.retrieve(&wanted).await.unwrap_err().code(), "da_corrupt");
-    let places = other.absent(&wanted).await.unwrap().unwrap();
-    assert!(places.contains(name.as_ref()) && places.contains("`local`") && places.contains("`eigenda`"), "{places}");
+    let nowhere = other.retrieve(&wanted).await.unwrap_err();
+    let said = nowhere.to_string();
+    assert_eq!(nowhere.code(), "da_missing");
+    assert!(said.contains(name.as_ref()) && said.contains("`local`") && said.contains("`eigenda`"), "{said}");
 
     let same = witness(&world, eigenda);
     stub.on_get(Answer::Status(200, b"a lie".to_vec()));
-    assert_eq!(same.retrieve(&wanted).await.unwrap_err().code(), "da_corrupt");
-    assert_eq!(same.absent(&wanted).await.unwrap(), None, "the backend gave something else");
+    assert_eq!(same.retrieve(&wanted).await.unwrap_err().code(), "da_corrupt", "the backend gave something else");
     stub.on_get(Answer::Lost);
-    assert_eq!(same.retrieve(&wanted).await.unwrap_err().code(), "da_unavailable");
-    assert_eq!(same.absent(&wanted).await.unwrap(), None, "it may come later");
+    assert_eq!(same.retrieve(&wanted).await.unwrap_err().code(), "da_unavailable", "it may come later");
     stub.forget();
     world.clock.advance(RETENTION);
-    assert_eq!(same.retrieve(&wanted).await.unwrap_err().code(), "da_corrupt");
-    assert!(same.absent(&wanted).await.unwrap().unwrap().contains("expired at"), "it is gone");
+    let gone = same.retrieve(&wanted).await.unwrap_err();
+    assert!(gone.code() == "da_missing" && gone.to_string().contains("expired at"), "{gone}");
+    assert_eq!(same.from_archive(), FromArchive::default());
+
+    let local = world.client();
+    let wanted = local.disperse(Bytes::from_static(b"payload")).await.unwrap().wanted();
+    let (_, committed) = crate::committed::committed(&wanted.certificate).unwrap();
+    world.store.delete(&committed.payload_name()).await.unwrap();
+    let lost = witness(&world, local).retrieve(&wanted).await.unwrap_err();
+    assert!(lost.code() == "da_missing" && lost.to_string().contains(committed.payload_name().as_ref()), "{lost}");
 }

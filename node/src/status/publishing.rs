@@ -199,8 +199,8 @@ impl PublishingReport {
 
 fn unreadable(error: DaError) -> Failure {
     match &error {
-        DaError::Corrupt { .. } => Failure::Difference(format!("what is published cannot be read: {error}")),
         DaError::Journal(journal) if journal.is_corrupt() => Failure::Difference(format!("the journal cannot be read: {error}")),
+        damage if damage.is_damage() => Failure::Difference(format!("what is published cannot be read: {error}")),
         _ => Failure::failed("what is published cannot be read", error),
     }
 }

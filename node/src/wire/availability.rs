@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use object_store::ObjectStore;
 use tributary_da::{
-    BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, FailoverSettings, LocalDa, Outbox, OutboxSettings,
-    PublisherId, Witness,
+    Archive, BackendMetrics, Committer, DaClient, EigenDa, EigenDaSettings, Failover, FailoverSettings, LocalDa, Outbox,
+    OutboxSettings, PublisherId, Witness,
 };
 use tributary_schemas::ids::Clock;
 
@@ -56,7 +56,7 @@ impl DataAvailability {
     /// Whom one check or one rebuild asks: the backend, and the archive for what it does not give.
     pub fn witness(&self) -> Arc<Witness> {
         let (backend, committer) = (self.joined(|eigenda| eigenda), Arc::clone(&self.committer));
-        Arc::new(Witness::new(backend, Arc::clone(&self.store), committer, self.metrics.clone()))
+        Arc::new(Witness::new(Archive::new(backend, Arc::clone(&self.store), committer, self.metrics.clone())))
     }
 
     /// What a publisher of this name publishes through: its payloads come back through it, or do not count. In front of what is paid

@@ -95,11 +95,10 @@ pub async fn rebuild_from_da(
 /// The target first. A payload that is nowhere is a difference where a record of the store says that it was certified, and none where
 /// that is only known from a certificate that was named.
 fn client_of(source: &BlobSource, target: &Arc<dyn ObjectStore>) -> Arc<dyn DaClient> {
-    let witness = Arc::clone(&source.client);
-    let far = Arc::clone(&witness) as Arc<dyn DaClient>;
+    let far = Arc::clone(&source.client) as Arc<dyn DaClient>;
     let near = Nearby::new(Arc::clone(target), Arc::clone(&source.committer), far);
     match &source.manifest {
-        Some(_) => Arc::new(Named { near, witness, place: source.place.clone() }),
+        Some(_) => Arc::new(Named { near, place: source.place.clone() }),
         None => Arc::new(near),
     }
 }

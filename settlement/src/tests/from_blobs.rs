@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tributary_da::manifest::{Closed, Closing, ManifestRecords, ManifestSettings};
-use tributary_da::{BackendMetrics, Committer, DaClient, DaError, LocalDa, Wanted, Witness};
+use tributary_da::{Archive, BackendMetrics, Committer, DaClient, DaError, LocalDa, Wanted, Witness};
 use tributary_schemas::ids::{Clock, PartitionCount};
 use tributary_schemas::tables::Table;
 use tributary_schemas::units::Hash;
@@ -42,7 +42,7 @@ fn source(store: &Arc<dyn ObjectStore>, manifest: Option<Bytes>) -> BlobSource {
     let (committer, clock): (_, Arc<dyn Clock>) = (Committer::shipped(), Arc::new(noon()));
     let nothing: Arc<dyn DaClient> = Arc::new(LocalDa::with_committer(memory(), clock, Arc::clone(&committer)));
     let (of_store, of_committer) = (Arc::clone(store), Arc::clone(&committer));
-    let client = Arc::new(Witness::new(nothing, of_store, of_committer, BackendMetrics::default()));
+    let client = Arc::new(Witness::new(Archive::new(nothing, of_store, of_committer, BackendMetrics::default())));
     BlobSource { client, committer, store: Arc::clone(store), manifest, place: "a store in memory".to_owned() }
 }
 
@@ -229,7 +229,7 @@ async fn a_rebuild_counts_what_came_from_the_archive_alone_and_epochs_whose_mani
 
     let client = Arc::clone(&stack.client);
     let all_there = BlobSource {
-        client: Arc::new(Witness::new(client, memory(), Committer::shipped(), BackendMetrics::default())),
+        client: Arc::new(Witness::new(Archive::new(client, memory(), Committer::shipped(), BackendMetrics::default()))),
         ..source(&stack.store, None)
     };
     let report = rebuild(all_there, &memory()).await.unwrap();

@@ -8,7 +8,9 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tributary_da::manifest::ManifestSettings;
-use tributary_da::{BackendMetrics, Certificates, Committer, DaClient, Dispersal, LocalDa, Manifests, Publisher, Witness};
+use tributary_da::{
+    Archive, BackendMetrics, Certificates, Committer, DaClient, Dispersal, LocalDa, Manifests, Publisher, Witness,
+};
 use tributary_indexer::Indexer;
 use tributary_indexer::lake::Lake;
 use tributary_journal::{Contents, Journal, SealedBatch};
@@ -186,7 +188,7 @@ impl Stack {
             store: Arc::clone(&self.store),
             journal: Arc::clone(&self.journal),
             certificates: Arc::clone(&self.certificates),
-            client: Arc::new(Witness::new(backend, store, Committer::shipped(), metrics)),
+            client: Arc::new(Witness::new(Archive::new(backend, store, Committer::shipped(), metrics))),
             committer: Committer::shipped(),
             lake: Arc::clone(&self.lake),
             engine: Arc::clone(&self.engine),

@@ -76,8 +76,23 @@ impl Cluster {
         Ok(())
     }
 
-    /// Writes a record in a transaction of its own, which leaves a mark behind the record.
+    /// Writes a record in a transaction of its own, and waits for the mark that it leaves behind the record: a broker writes the mark
+    /// after it has answered the commit. Nobody else may write into the partition meanwhile.
     pub async fn transaction(&self, topic: &str, partition: i32, value: &[u8]) -> Outcome {
+        let (_, before) = self.bounds(topic, partition).await?;
+        self.commit_record(topic, partition, value).await?;
+        let patience = Patience::of(DONE_WITHIN);
+        loop {
+            let (_, end) = self.bounds(topic, partition).await?;
+            ensure(end <= before + 2, || format!("the log of partition {partition} ends at {end}: somebody else wrote into it"))?;
+            if end == before + 2 {
+                return Ok(());
+            }
+            patience.pause(|| format!("the log of partition {partition} ends at {end}, without the mark")).await?;
+        }
+    }
+
+    async fn commit_record(&self, topic: &str, partition: i32, value: &[u8]) -> Outcome {
         let mut config = client(self.bootstrap());
         let producer: BaseProducer = config.set("transactional.id", "tributary-tests-intruder").create()?;
         let (topic, value) = (topic.to_owned(), value.to_vec());
