@@ -2,13 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::{Outcome, door, process};
+
+/// A server that was started is ready within this, on a machine that has just built and tested.
+const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How a server is started.
 pub struct Launch<'a> {
@@ -80,14 +83,15 @@ impl Server {
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let client = reqwest::Client::builder().no_proxy().build()?;
         let server = Self { child, data: launch.data.to_owned(), _directory: None, url, client };
-        for _ in 0..100 {
+        let deadline = Instant::now() + READY_WITHIN;
+        while Instant::now() < deadline {
             let ready = server.client.get(server.route("/readyz")).send().await;
             if ready.is_ok_and(|r| r.status().is_success()) {
                 return Ok(server);
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err("the server is not ready after 10 s".into())
+        Err(format!("the server is not ready after {READY_WITHIN:?}").into())
     }
 
     /// The address of a route.

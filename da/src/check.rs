@@ -327,7 +327,7 @@ impl Audit {
         if certificate.is_billed() {
             let name = names::payload(&certificate.commitment);
             let archived = read(&self.checked.store, &name).await?;
-            certificate.check_payload(&archived.ok_or_else(|| DaError::corrupt(name, "the archive does not have it"))?)?;
+            certificate.check_payload(&archived.ok_or_else(|| DaError::missing(name, "the archive does not have it"))?)?;
         }
         let payload = self.checked.client.retrieve(&certificate.wanted()).await?;
         certificate.check_payload(&payload)?;

@@ -69,14 +69,14 @@ impl Parts {
         Self { url: url.to_owned(), store, clock, committer, metrics: BackendMetrics::default() }
     }
 
-    fn eigenda(&self) -> Arc<dyn DaClient> {
+    /// For payloads that are not to get a certificate in time.
+    fn hasty(&self) -> Arc<dyn DaClient> {
         let settings = EigenDaSettings { put_timeout: PUT_TIMEOUT, ..EigenDaSettings::new(&self.url) };
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
         Arc::new(EigenDa::new(settings, Arc::clone(&self.committer), clock, metrics).unwrap())
     }
 
-    /// For payloads whose certificate takes its time.
-    fn patient(&self) -> Arc<dyn DaClient> {
+    fn eigenda(&self) -> Arc<dyn DaClient> {
         let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
         Arc::new(EigenDa::new(EigenDaSettings::new(&self.url), Arc::clone(&self.committer), clock, metrics).unwrap())
     }
@@ -167,10 +167,10 @@ async fn the_conformance_suite_alone_and_with_all_that_a_publisher_puts_around_i
     let Some(here) = Proxy::start(&folder.path().join("here"), &SMALL).await? else { return Ok(()) };
     let Some(there) = Proxy::start(&folder.path().join("there"), &SMALL).await? else { return Ok(()) };
     let plugs: [Plug; 4] = [
-        Parts::patient,
-        |parts| parts.outbox(parts.patient()),
-        |parts| parts.failover(parts.patient()),
-        |parts| parts.archive(parts.failover(parts.outbox(troubled(parts.patient())))),
+        Parts::eigenda,
+        |parts| parts.outbox(parts.eigenda()),
+        |parts| parts.failover(parts.eigenda()),
+        |parts| parts.archive(parts.failover(parts.outbox(troubled(parts.eigenda())))),
     ];
     for plug in plugs {
         conformance::run(&Networks { here: Parts::at(&here.url()), there: Parts::at(&there.url()), plug }).await;
@@ -183,7 +183,7 @@ async fn payloads_around_every_size_of_blobs_come_back_under_our_own_commitment(
     let folder = tempfile::tempdir()?;
     let Some(proxy) = Proxy::start(&folder.path().join("proxy"), &[]).await? else { return Ok(()) };
     let parts = Parts::at(&proxy.url());
-    let client = parts.patient();
+    let client = parts.eigenda();
     let sizes = (1..=15).flat_map(|k| (-1..=1).map(move |more| (((1_usize << k) - 1) * 31).checked_add_signed(more).unwrap()));
     let sizes: Vec<usize> = sizes.filter(|bytes| *bytes <= PAYLOAD_BYTES_LIMIT).collect();
     assert_eq!(sizes.len(), 44, "one byte more than the largest is not sent");
@@ -206,7 +206,7 @@ async fn payloads_around_every_size_of_blobs_come_back_under_our_own_commitment(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_comes_too_late_is_an_unknown_outcome_and_the_payload_is_sent_again() -> Outcome {
     let Some((_folder, proxy, parts)) = scene().await? else { return Ok(()) };
-    let client = parts.outbox(parts.eigenda());
+    let client = parts.outbox(parts.hasty());
     proxy.set("PutLatency", "2s").await?;
     assert_eq!(code(client.disperse(payload(1, 3000)).await), "da_outcome_unknown");
     assert_eq!((parts.counts(), parts.noted().await), ((1, 1, 1), vec![(1, State::Sent), (1, State::Unknown)]));
@@ -274,7 +274,7 @@ async fn a_proxy_that_dies_with_a_payload_in_its_hands_leaves_an_unknown_outcome
     let Some((folder, mut proxy, parts)) = scene().await? else { return Ok(()) };
     let between = Forwarder::start(&proxy.url()).await?;
     let parts = Parts { url: between.url().to_owned(), ..parts };
-    let client = parts.outbox(parts.patient());
+    let client = parts.outbox(parts.eigenda());
     proxy.set("PutLatency", "1h").await?;
     let sending = tokio::spawn({
         let client = Arc::clone(&client);
@@ -289,7 +289,7 @@ async fn a_proxy_that_dies_with_a_payload_in_its_hands_leaves_an_unknown_outcome
     assert_eq!(parts.counts(), (1, 1, 1));
     // Nobody is between this client and the place where the proxy was.
     let direct = Parts { url: proxy.url(), store: Arc::clone(&parts.store), ..Parts::at("") };
-    assert_eq!(code(direct.outbox(direct.patient()).disperse(payload(1, 3000)).await), "da_backend_down");
+    assert_eq!(code(direct.outbox(direct.eigenda()).disperse(payload(1, 3000)).await), "da_backend_down");
     assert_eq!((direct.counts().1, direct.counts().2), (0, 0), "nothing was sent");
     proxy.restart().await?;
     let given = client.disperse(payload(1, 3000)).await.unwrap();

@@ -1,4 +1,7 @@
 //! The engine: what all sessions share.
+//!
+//! An async function is compiled again in every crate that awaits it, with all that it calls. So what plans and reads is boxed here before
+//! it leaves the crate.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,6 +11,7 @@ use datafusion::execution::context::SessionConfig;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::AggregateUDF;
+use futures::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::runtime::Runtime;
 use tributary_da::Certificates;
@@ -154,15 +158,21 @@ impl Engine {
             AsOf::Head => Ok(self.head().await?.into()),
             AsOf::At(point) => Ok(point.clone()),
             AsOf::Available => Ok(self.head().await?.meet(&self.sources.certificates.certified().await?).into()),
-            AsOf::Epoch(epoch) => {
-                let events = self.sources.lake.snapshot(Table::Events).await?;
-                let at = (head_of(&events)?.into(), TailRows::default());
-                let base = BaseTables::new(Arc::clone(&self.sources), at, events, Arc::clone(&self.template));
-                let cut = base.closed_epochs().await?.cut_of(*epoch).cloned();
-                let cut = cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))?;
-                Ok(Point { cut, epoch: Some(epoch.as_i64()) })
-            }
+            AsOf::Epoch(epoch) => self.end_of(*epoch).await,
         }
+    }
+
+    /// The point at which an epoch was closed.
+    fn end_of(&self, epoch: Epoch) -> BoxFuture<'_, Result<Point, QueryError>> {
+        let end = async move {
+            let events = self.sources.lake.snapshot(Table::Events).await?;
+            let at = (head_of(&events)?.into(), TailRows::default());
+            let base = BaseTables::new(Arc::clone(&self.sources), at, events, Arc::clone(&self.template));
+            let cut = base.closed_epochs().await?.cut_of(epoch).cloned();
+            let cut = cut.ok_or_else(|| QueryError::new(Code::EpochNotFound, format!("epoch {epoch} is not closed")))?;
+            Ok(Point { cut, epoch: Some(epoch.as_i64()) })
+        };
+        end.boxed()
     }
 
     /// A session at the point, with the limits of the settings on each of its queries.
@@ -170,7 +180,7 @@ impl Engine {
     /// # Errors
     /// `cut_ahead` if not all of the cut can be read; `store_unavailable`, `corrupt`.
     pub async fn session(self: &Arc<Self>, point: impl Into<Point>) -> Result<Session, QueryError> {
-        self.open(Some(&point.into()), Limits::of(&self.settings)).await
+        self.open(Some(point.into()), Limits::of(&self.settings)).await
     }
 
     /// A session at what is sealed now.
@@ -187,10 +197,14 @@ impl Engine {
     /// # Errors
     /// As [`Engine::session`].
     pub async fn session_unlimited(self: &Arc<Self>, cut: &Cut) -> Result<Session, QueryError> {
-        self.open(Some(&cut.clone().into()), Limits::none()).await
+        self.open(Some(cut.clone().into()), Limits::none()).await
     }
 
-    async fn open(self: &Arc<Self>, point: Option<&Point>, limits: Limits) -> Result<Session, QueryError> {
+    fn open(self: &Arc<Self>, point: Option<Point>, limits: Limits) -> BoxFuture<'_, Result<Session, QueryError>> {
+        self.opened(point, limits).boxed()
+    }
+
+    async fn opened(self: &Arc<Self>, point: Option<Point>, limits: Limits) -> Result<Session, QueryError> {
         let events = self.sources.lake.snapshot(Table::Events).await?;
         let indexed = head_of(&events)?;
         let at = match point {
@@ -198,7 +212,10 @@ impl Engine {
                 let (cut, rows) = self.sources.tail.at_head(&indexed).await?;
                 (cut.into(), rows)
             }
-            Some(point) => (point.clone(), self.sources.tail.at_cut(&indexed, &point.cut).await?),
+            Some(point) => {
+                let rows = self.sources.tail.at_cut(&indexed, &point.cut).await?;
+                (point, rows)
+            }
         };
         let base = BaseTables::new(Arc::clone(&self.sources), at, Arc::clone(&events), Arc::clone(&self.template));
         // A session without limits is for settlement and repair: it goes by the views in SQL.

@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{RecordBatchStream, SendableRecordBatchStream};
+use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
@@ -64,15 +65,15 @@ impl Drop for Account {
     }
 }
 
+/// What plans a query and starts it.
+pub(crate) type Starting = BoxFuture<'static, Result<SendableRecordBatchStream, QueryError>>;
+
 impl Work {
     /// Runs `start` and then the stream it gives on the threads of `threads`; returns once the first step is done.
     ///
     /// # Errors
     /// Those of `start`, or `query_timeout`.
-    pub(crate) async fn run<F>(self, threads: &Handle, start: F) -> Result<Running, QueryError>
-    where
-        F: Future<Output = Result<SendableRecordBatchStream, QueryError>> + Send + 'static,
-    {
+    pub(crate) async fn run(self, threads: &Handle, start: Starting) -> Result<Running, QueryError> {
         let Work { place, deadline, rows_max, metrics, stop } = self;
         let mut account = Account { metrics, started: Instant::now(), outcome: "dropped" };
         let (send, batches) = mpsc::channel(BATCHES_WAITING_MAX);

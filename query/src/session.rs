@@ -10,7 +10,8 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
-use futures::TryStreamExt;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::TryStreamExt;
 use serde_json::Value;
 use tributary_da::BlobRecord;
 use tributary_schemas::cut::Cut;
@@ -23,14 +24,14 @@ use crate::functions::{Budget, OUTPUT_BYTES_MAX, literal_bytes};
 use crate::guard::{Stop, guard};
 use crate::limits::Limits;
 use crate::point::Point;
-use crate::running::{Running, Work};
+use crate::running::{Running, Starting, Work};
 use crate::sql_text::SqlText;
 use crate::{lookup, params, readonly, statement};
 
 /// What a session is asked.
-enum Question<'q> {
+enum Question {
     /// Text from outside, and values for its parameters.
-    Asked(&'q str, &'q [Value]),
+    Asked(String, Vec<Value>),
     /// A query of our own making.
     Own(SqlText),
 }
@@ -108,12 +109,10 @@ impl Session {
             }
             (Some(_), None) => admission.admit(deadline).await?,
         };
-        let (session, query) = (self.clone(), query.to_owned());
         let stop = Stop::default();
         let work =
             Work { place, deadline, rows_max: self.limits.rows, metrics: self.engine.metrics().clone(), stop: stop.clone() };
-        let start = async move { session.start(Question::Asked(&query, &params), &stop).await };
-        work.run(threads.handle(), start).await
+        work.run(threads.handle(), self.clone().started(Question::Asked(query.to_owned(), params), stop)).await
     }
 
     /// Whether the question reads a few rows by their keys. One that is refused waits like the others to be told so.
@@ -121,14 +120,17 @@ impl Session {
         if !self.has_index() || query.len() > lookup::TEXT_BYTES_MAX {
             return false;
         }
-        let (session, query, params) = (self.clone(), query.to_owned(), params.to_vec());
+        let Ok(threads) = self.engine.lookup_threads() else { return false };
+        threads.spawn(self.clone().judged(query.to_owned(), params.to_vec())).await.unwrap_or(false)
+    }
+
+    fn judged(self, query: String, params: Vec<Value>) -> BoxFuture<'static, bool> {
         let judge = async move {
-            let (state, _) = session.ready(&Stop::default());
-            let plan = session.plan(&state, &query, &params).await.ok()?;
+            let (state, _) = self.ready(&Stop::default());
+            let plan = self.plan(&state, &query, &params).await.ok()?;
             Some(lookup::is_lookup(&state.optimize(&plan).ok()?))
         };
-        let Ok(threads) = self.engine.lookup_threads() else { return false };
-        threads.spawn(judge).await.ok().flatten().unwrap_or(false)
+        judge.map(|is_lookup| is_lookup.unwrap_or(false)).boxed()
     }
 
     /// The session with memory and disk that all its queries share, within the limits of one query.
@@ -158,8 +160,7 @@ impl Session {
             metrics: self.engine.metrics().clone(),
             stop: stop.clone(),
         };
-        let session = self.clone();
-        let start = async move { session.start(Question::Own(query), &stop).await };
+        let start = self.clone().started(Question::Own(query), stop);
         Ok(work.run(self.engine.lookup_threads()?.handle(), start).await?.try_collect().await?)
     }
 
@@ -206,15 +207,20 @@ impl Session {
         &self.engine
     }
 
+    /// [`Self::start`] as a future that is made here, and not wherever it is awaited.
+    fn started(self, question: Question, stop: Stop) -> Starting {
+        async move { self.start(question, &stop).await }.boxed()
+    }
+
     /// Parses, plans, judges and starts. Runs on the threads of queries, for it can take long.
-    async fn start(&self, question: Question<'_>, stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
+    async fn start(&self, question: Question, stop: &Stop) -> Result<SendableRecordBatchStream, QueryError> {
         let (mut state, budget) = self.ready(stop);
         if self.has_index() && matches!(&question, Question::Own(query) if query.is_lookup()) {
             // A few rows are not worth dividing.
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let plan = match question {
-            Question::Asked(query, params) => self.plan(&state, query, params).await?,
+            Question::Asked(query, params) => self.plan(&state, &query, &params).await?,
             Question::Own(query) => query.plan(&state).await?,
         };
         let plan = state.optimize(&plan)?;

@@ -124,7 +124,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_payload_fills_its_blob_and_is_opened_where_its_header_would_be() -> Outcome<()> {
-        let measured = measure(64, 1).await?;
+        let measured = measure(64, 5).await?;
         assert_eq!((measured.symbols, measured.payload_bytes), (64, 63 * 31));
         assert!(measured.open_seconds > measured.multiplication_seconds);
         Ok(())

@@ -42,10 +42,21 @@ pub async fn measure(server: &Server, events: u32) -> Outcome<Live> {
     socket.send(say(json!({"type": "connection_init"}))).await?;
     let query = "subscription { events { event { eventId source } } }";
     socket.send(say(json!({"type": "subscribe", "id": "1", "payload": {"query": query}}))).await?;
+    let (opened, is_open) = tokio::sync::watch::channel(false);
     let (done, mut sent) = tokio::sync::mpsc::channel(events.max(1) as usize);
     let send = async {
-        // The subscription begins at the head when it is opened; the first events wait until it surely is.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // The subscription begins at the head once it is opened, and what came before it is not heard.
+        let deadline = Instant::now() + PATIENCE;
+        for number in 0_u64.. {
+            if *is_open.borrow() {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the subscription is not open after {PATIENCE:?}").into());
+            }
+            server.post(probe(&format!("before-{number}"), SOURCE).into()).await?;
+            tokio::time::sleep(PAUSE).await;
+        }
         for number in 0..events {
             let id = format!("live-{number}");
             server.post(probe(&id, SOURCE).into()).await?;
@@ -62,7 +73,11 @@ pub async fn measure(server: &Server, events: u32) -> Outcome<Live> {
             let message: Value = serde_json::from_str(&text)?;
             let event = &message["payload"]["data"]["events"]["event"];
             if event["source"] == SOURCE {
-                seen.insert(event["eventId"].as_str().ok_or("an event has no id")?.to_owned(), Instant::now());
+                opened.send_replace(true);
+                let id = event["eventId"].as_str().ok_or("an event has no id")?;
+                if id.starts_with("live-") {
+                    seen.insert(id.to_owned(), Instant::now());
+                }
             }
         }
         Outcome::Ok(seen)

@@ -16,7 +16,7 @@ use stub::{Behaviour, Stub};
 use tokio::net::TcpListener;
 
 const PATIENT: Duration = Duration::from_secs(20);
-const IMPATIENT: Duration = Duration::from_millis(300);
+const IMPATIENT: Duration = Duration::from_secs(2);
 
 fn proxy(base: &str) -> Proxy {
     Proxy::new(base, Duration::from_secs(5)).unwrap()

@@ -41,9 +41,9 @@ impl Scene {
 
 fn client(url: &str, clock: &Arc<SlowClock>) -> EigenDa {
     let settings = EigenDaSettings {
-        connect_timeout: Duration::from_millis(300),
-        put_timeout: Duration::from_secs(1),
-        get_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(1),
+        put_timeout: Duration::from_secs(3),
+        get_timeout: Duration::from_secs(3),
         ..EigenDaSettings::new(url)
     };
     EigenDa::new(settings, Committer::shipped(), clock.clone(), BackendMetrics::default()).unwrap()

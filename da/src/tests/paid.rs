@@ -231,7 +231,7 @@ async fn whoever_waits_goes_on_as_soon_as_the_certificate_is_recorded() {
 /// EigenDA's proxy and a client of it, not patient.
 async fn eigenda(world: &World, metrics: &BackendMetrics) -> (Stub, Arc<dyn DaClient>) {
     let stub = Stub::start().await;
-    let settings = EigenDaSettings { put_timeout: Duration::from_secs(1), ..EigenDaSettings::new(stub.url()) };
+    let settings = EigenDaSettings { put_timeout: Duration::from_secs(3), ..EigenDaSettings::new(stub.url()) };
     let client = EigenDa::new(settings, Arc::clone(&world.committer), world.clock.clone(), metrics.clone()).unwrap();
     (stub, Arc::new(client))
 }

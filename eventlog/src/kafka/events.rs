@@ -113,7 +113,7 @@ mod tests {
 
     fn away() -> Settings {
         let mut settings = Settings::new("127.0.0.1:1", "events");
-        settings.answer_timeout = Duration::from_millis(500);
+        settings.answer_timeout = Duration::from_secs(3);
         settings
     }
 

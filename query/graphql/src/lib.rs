@@ -14,11 +14,7 @@ mod cursor;
 mod document;
 mod entity;
 mod filters;
-#[cfg(test)]
-#[allow(dead_code, clippy::unwrap_used)] // the fixture of the queries, of which these tests use a part
-#[path = "../../src/tests/fixture.rs"]
-mod fixture;
-mod global_id;
+pub mod global_id;
 mod graphiql;
 mod http;
 mod kept;
@@ -32,13 +28,11 @@ mod reader;
 mod root;
 mod rows;
 mod runs;
-mod scalars;
+pub mod scalars;
 mod service;
 pub mod settings;
 mod sse;
 mod subscription;
-#[cfg(test)]
-mod tests;
 mod types;
 mod variables;
 mod waves;
@@ -46,5 +40,5 @@ mod ws;
 
 pub use http::router;
 pub use metrics::Metrics;
-pub use service::Graphql;
+pub use service::{Answer, Ask, Checked, Graphql, sdl};
 pub use settings::Settings;

@@ -6,6 +6,7 @@ use datafusion::common::ScalarValue;
 use tributary_schemas::ids::{Partition, Seq, Timestamp};
 use tributary_schemas::units::{Address, Hash, parse_hash};
 
+use super::global_id::Place;
 use tributary_query::error::{Code, QueryError};
 
 /// One row.
@@ -126,14 +127,6 @@ impl<'b> Row<'b> {
     pub(crate) fn scalar(&self, name: &str) -> Read<ScalarValue> {
         Ok(ScalarValue::try_from_array(self.column(name)?, self.at)?)
     }
-}
-
-/// Where an event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Place {
-    pub(crate) partition: Partition,
-    pub(crate) seq: Seq,
-    pub(crate) ordinal: u32,
 }
 
 fn text_at(column: &ArrayRef, at: usize) -> Option<&str> {

@@ -8,10 +8,11 @@ use tributary_schemas::ids::{Partition, Seq};
 
 use super::connection::{Connection, Listed};
 use super::cursor::Cursor;
+use super::global_id::Place;
 use super::listing::{KeyType, Listing, SortKey};
 use super::page::{Page, PageArgs};
 use super::reader::{Reader, Request};
-use super::rows::{Place, Row};
+use super::rows::Row;
 use super::types::event::{Batch, Blob};
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, long};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{EmptyMutation, PathSegment, Response, ServerError, Variables};
-use futures::{Stream, StreamExt};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{BoxStream, StreamExt};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Semaphore, watch};
@@ -32,35 +33,44 @@ use tributary_query::limits::{Admission, Place};
 pub(crate) type Schema = async_graphql::Schema<Query, EmptyMutation, Subscription>;
 
 /// The schema with nothing in it that runs.
-pub(crate) fn schema() -> Schema {
+fn schema() -> Schema {
     Schema::build(Query, EmptyMutation, Subscription).register_output_type::<super::query_root::Node>().finish()
+}
+
+/// The schema in the schema language.
+pub fn sdl() -> String {
+    schema().sdl()
 }
 
 /// A request as clients send it, in whatever transport.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ask {
-    pub(crate) query: Option<String>,
-    pub(crate) operation_name: Option<String>,
-    pub(crate) variables: Map<String, Value>,
-    pub(crate) extensions: Map<String, Value>,
+pub struct Ask {
+    /// The document; it may be left out where `extensions` names it by its hash.
+    pub query: Option<String>,
+    /// Which of its operations is meant, if it has several.
+    pub operation_name: Option<String>,
+    /// The values of its variables, by name.
+    pub variables: Map<String, Value>,
+    /// `persistedQuery` is read, the rest is not.
+    pub extensions: Map<String, Value>,
 }
 
 /// An answer.
-pub(crate) struct Answer {
+pub struct Answer {
     /// `data`, `errors` and `extensions`.
-    pub(crate) body: Value,
+    pub body: Value,
     /// Why the request was not run at all.
-    pub(crate) refused: Option<QueryError>,
+    pub refused: Option<QueryError>,
     /// Whether the same request will never get another answer.
-    pub(crate) fixed: bool,
+    pub fixed: bool,
     /// Queries planned for it.
-    pub(crate) plans: u64,
+    pub plans: u64,
     /// Where a subscription goes on behind this answer.
-    pub(crate) cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// A request that passed all checks.
-pub(crate) struct Checked {
+pub struct Checked {
     document: ExecutableDocument,
     operation_name: Option<String>,
     variables: Variables,
@@ -139,7 +149,7 @@ impl Graphql {
     ///
     /// # Errors
     /// Those of the document, and `persisted_query_not_found`.
-    pub(crate) fn check(&self, ask: Ask) -> Result<Checked, QueryError> {
+    pub fn check(&self, ask: Ask) -> Result<Checked, QueryError> {
         let text = self.text_of(&ask)?;
         let mut document = document::parse(&text, &self.settings)?;
         let variables = Variables::from_json(Value::Object(ask.variables));
@@ -181,7 +191,11 @@ impl Graphql {
     }
 
     /// Runs a query.
-    pub(crate) async fn run(&self, checked: Checked) -> Answer {
+    pub fn run(&self, checked: Checked) -> BoxFuture<'_, Answer> {
+        self.answer(checked).boxed()
+    }
+
+    async fn answer(&self, checked: Checked) -> Answer {
         let began = Instant::now();
         let deadline = began + self.settings.request_timeout;
         let _place: Place = match self.admission.admit(Some(deadline)).await {
@@ -203,16 +217,17 @@ impl Graphql {
     }
 
     /// Runs a subscription; its answers come until it or its reader ends.
-    pub(crate) fn follow(&self, checked: Checked) -> impl Stream<Item = Answer> + Send + use<> {
+    pub fn follow(&self, checked: Checked) -> BoxStream<'static, Answer> {
         let request = self.request();
         let kept = checked.kept;
         let answers = self.schema.execute_stream(prepared(checked, &request));
         let answers = Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers));
-        answers.map(move |response| {
+        let answers = answers.map(move |response| {
             let mut answer = Answer::of(response, kept);
             answer.cursor = answer.body.get_mut("data").and_then(root::take_cursor);
             answer
-        })
+        });
+        answers.boxed()
     }
 }
 
@@ -238,7 +253,7 @@ fn digest_of(hex: &str) -> Option<[u8; 32]> {
 
 impl Answer {
     /// Nothing was run.
-    pub(crate) fn refused(error: QueryError) -> Self {
+    pub fn refused(error: QueryError) -> Self {
         let body = json!({ "errors": [own_error(&error)] });
         Self { body, refused: Some(error), fixed: false, plans: 0, cursor: None }
     }

@@ -57,7 +57,7 @@ async fn run(graphql: Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>,
 async fn pump(graphql: &Arc<Graphql>, checked: Checked, send: mpsc::Sender<Chunk>) {
     let stall_max = graphql.settings.stall_max;
     let metrics = graphql.metrics().clone();
-    let mut answers = Box::pin(graphql.follow(checked));
+    let mut answers = graphql.follow(checked);
     loop {
         let chunk = tokio::select! {
             () = send.closed() => return,

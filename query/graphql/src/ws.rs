@@ -230,7 +230,7 @@ impl Connection {
                     let id = id.clone();
                     async move {
                         if checked.kind == OperationType::Subscription {
-                            let mut answers = Box::pin(graphql.follow(checked));
+                            let mut answers = graphql.follow(checked);
                             while let Some(answer) = answers.next().await {
                                 if !tell(&say, &id, answer).await {
                                     return;

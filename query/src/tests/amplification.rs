@@ -7,16 +7,24 @@ use serde_json::json;
 use super::fixture::{World, inference};
 use crate::error::Code;
 
-/// Refusals come within this.
+/// Refusals come within this, once in a few attempts: something else may have the processor.
 const AT_ONCE: Duration = Duration::from_secs(1);
+const ATTEMPTS: usize = 5;
 
 async fn expect_code(world: &World, sql: &str, code: Code) {
     let session = world.engine.session_at_head().await.unwrap();
     let start: String = sql.chars().take(100).collect();
-    let began = Instant::now();
-    let error = session.collect(sql).await.expect_err(&start);
-    assert_eq!(error.code, code, "{start}: {error}");
-    assert!(began.elapsed() < AT_ONCE, "{start}: {:?}", began.elapsed());
+    let mut took = Vec::new();
+    while took.len() < ATTEMPTS {
+        let began = Instant::now();
+        let error = session.collect(sql).await.expect_err(&start);
+        took.push(began.elapsed());
+        assert_eq!(error.code, code, "{start}: {error}");
+        if took.last() < Some(&AT_ONCE) {
+            return;
+        }
+    }
+    panic!("{start}: {took:?}");
 }
 
 #[tokio::test]

@@ -289,7 +289,7 @@ async fn a_function_that_refuses_its_arguments_says_why_in_its_own_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lookup_does_not_wait_behind_queries_that_have_taken_all_places() {
-    let settings = Settings { queries_max: 2, threads: 2, query_timeout: Duration::from_secs(20), ..Settings::default() };
+    let settings = Settings { queries_max: 2, threads: 2, query_timeout: Duration::from_secs(120), ..Settings::default() };
     let world = World::with(2, settings).await;
     world.add((0..9).map(|i| inference(&format!("i{i}"), "dev", "7"))).await;
     // The index is there.

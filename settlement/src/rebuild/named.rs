@@ -33,9 +33,9 @@ impl DaClient for Named {
 
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError> {
         self.near.retrieve(wanted).await.map_err(|error| match error {
-            missing @ DaError::Missing { .. } => {
-                let object = format!("the payload of certificate {}", keccak256(&wanted.certificate));
-                DaError::Retry { object, source: format!("{missing}; it was looked for in {}", self.place).into() }
+            DaError::Missing { object, what } => {
+                let object = format!("the payload {object} of certificate {}", keccak256(&wanted.certificate));
+                DaError::Retry { object, source: format!("{what}; it was looked for in {}", self.place).into() }
             }
             other => other,
         })

@@ -29,7 +29,9 @@ fn behind_a_broken_backend(stack: &Stack, failures: u64) -> Settlement {
         _ => DaFault::None,
     });
     let manifests = stack.manifests_through(down as Arc<dyn DaClient>, ManifestSettings::default());
-    Settlement::new(stack.stages(), manifests, hasty())
+    // Whom the second attempt helps must have the time for it.
+    let settings = if failures == u64::MAX { hasty() } else { Stack::settings() };
+    Settlement::new(stack.stages(), manifests, settings)
 }
 
 fn paused(stack: &Stack) -> Settlement {

@@ -20,8 +20,8 @@ use crate::{Outcome, command, ensure, tail};
 const LISTENS_WITHIN: Duration = Duration::from_secs(60);
 /// While store and brokers fail, a start may take as long as the fault and several attempts.
 const LISTENS_AT_LAST: Duration = Duration::from_secs(180);
-/// A service answers what it is asked within this, if it runs at all.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+/// A service answers what it is asked within this, if it runs at all; it may wait for a broker itself.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A service and, while it runs, its process.
 pub struct Service {

@@ -14,8 +14,10 @@ use tributary_tests::{Outcome, blobs, crowd, ensure, long, worlds};
 
 /// A step of a test takes no longer.
 const SOON: Duration = Duration::from_secs(60);
-/// How long a payload may take that is not held. Another publisher's is waited for as long, and a tenth.
-const PUT_TIMEOUT_MS: &str = "4000";
+/// How long a payload may take that is not held.
+const PUT_TIMEOUT_MS: &str = "15000";
+/// The same where another publisher's end is waited for: as long, and a tenth.
+const WAITED_PUT_TIMEOUT_MS: &str = "4000";
 /// Blobs of a few batches, so that there are several of each partition.
 const BLOB_BYTES_MAX: &str = "16000";
 /// Blobs of a batch or two, so that there are many.
@@ -83,8 +85,8 @@ async fn dies_and_is_replaced(sealed: &Sealed, proxy: &str, case: Case, number: 
     let between = Forwarder::start(proxy).await?;
     let place = sealed.copy(between.url())?;
     let faults = StoreFaults::build(place.folder(), &place.store()).await?;
-    let settings =
-        |name| [("DA__PUBLISHER", name), ("DA__PUT_TIMEOUT_MS", PUT_TIMEOUT_MS), ("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)];
+    let put_timeout = if case.renamed { WAITED_PUT_TIMEOUT_MS } else { PUT_TIMEOUT_MS };
+    let settings = |name| [("DA__PUBLISHER", name), ("DA__PUT_TIMEOUT_MS", put_timeout), ("DA__BLOB_BYTES_MAX", BLOB_BYTES_MAX)];
     let one_by_one = [settings("one").as_slice(), &[("DA__BLOBS_IN_FLIGHT_MAX", "1")]].concat();
     match case.death {
         Death::Write(moment, path) => {
@@ -236,7 +238,7 @@ async fn two_publishers_at_once_pay_for_each_blob_once() -> Outcome {
     let folder = tempfile::tempdir()?;
     let Some(proxy) = Proxy::start(folder.path(), &SMALL).await? else { return Ok(()) };
     // So that they meet.
-    proxy.set("PutLatency", "300ms").await?;
+    proxy.set("PutLatency", "3s").await?;
     let sealed = Sealed::of(&worlds::edge(5)?, 4).await?;
     let between = Forwarder::start(&proxy.url()).await?;
     let place = sealed.copy(between.url())?;
@@ -310,7 +312,7 @@ async fn publishers_killed_at_random_leave_no_gap_and_pay_no_more_than_is_known(
 async fn a_publisher_that_is_asked_to_stop_ends_the_blobs_that_it_has_sent_and_pays_for_nothing_twice() -> Outcome {
     let folder = tempfile::tempdir()?;
     let Some(proxy) = Proxy::start(folder.path(), &SMALL).await? else { return Ok(()) };
-    proxy.set("PutLatency", "2s").await?;
+    proxy.set("PutLatency", "6s").await?;
     let sealed = Sealed::of(&worlds::edge(5)?, 1).await?;
     let between = Forwarder::start(&proxy.url()).await?;
     let place = sealed.copy(between.url())?;

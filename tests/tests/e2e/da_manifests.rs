@@ -39,7 +39,7 @@ impl Scene {
         let between = Forwarder::start(&proxy.url()).await?;
         let options = Options::quick(1).with("DA__BACKEND", "eigenda").with("DA__PROXY_URL", between.url());
         // A job has no name that outlives it, so that the next waits for the end of its attempts.
-        let server = Server::fresh(options.with("DA__PUT_TIMEOUT_MS", "3000")).await?;
+        let server = Server::fresh(options.with("DA__PUT_TIMEOUT_MS", "5000")).await?;
         let faults = StoreFaults::build(folder, &server.data().join("store")).await?;
         Ok(Self { server, between, faults })
     }

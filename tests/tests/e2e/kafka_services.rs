@@ -21,8 +21,9 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
 /// A service that is asked to stop has done so within this.
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
-/// After it stopped, the others have its partitions within this; its session would last for longer.
-const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(3);
+/// After it stopped, the others have its partitions within this: they learn of it from their next heartbeat, a tenth of a session later
+/// or some more. Its session would last for twice as long.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(15);
 const LONG_SESSION_MS: &str = "30000";
 
 /// Requests that a door without brokers refuses: until its memory is what it needs, and after that.

@@ -89,6 +89,9 @@ async fn broken_frames_end_their_connection_and_nothing_else() -> Outcome {
     server.stop().await
 }
 
+/// What other tests may add to a lookup. One that waited for a runaway query would take up to twenty seconds.
+const SLACK: Duration = Duration::from_millis(250);
+
 /// A subscriber that stops reading is closed with the cursor to go on from, and loses nothing by it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_subscriber_is_closed_and_resumes_without_loss() -> Outcome {
@@ -125,12 +128,18 @@ async fn a_slow_subscriber_is_closed_and_resumes_without_loss() -> Outcome {
     ensure(code == 4410 && reason.contains("resume after"), || format!("closed with {code}: {reason}"))?;
     let named = reason.rsplit(' ').next().unwrap_or_default();
     ensure(cursor == json!(named) || reason.ends_with("last cursor received"), || format!("{reason}, but {cursor} was last"))?;
-    let before = seen.len();
+    let (before, mut held_up) = (seen.len(), 0);
     let mut socket = Socket::open(&server, None).await?;
     socket.follow(EVENTS, json!({"after": cursor})).await?;
     while (seen.len() as u64) < expected {
         match socket.hear().await? {
             Heard::Message(message) => take(&message, &mut cursor, &mut seen)?,
+            // This process was held up for longer than a subscriber may be.
+            Heard::End(Some((4410, _))) if held_up < 5 => {
+                held_up += 1;
+                socket = Socket::open(&server, None).await?;
+                socket.follow(EVENTS, json!({"after": cursor})).await?;
+            }
             Heard::End(end) => return Err(format!("the resumed subscription ended with {end:?}").into()),
         }
     }
@@ -194,9 +203,7 @@ async fn runaway_queries_do_not_slow_lookups() -> Outcome {
         "lookups took {idle:?} in the median alone, and {busy:?} beside eight runaway queries; by SQL {idle_sql:?} and {busy_sql:?}"
     );
     for (alone, beside) in [(idle, busy), (idle_sql, busy_sql)] {
-        ensure(beside < alone * 4 + Duration::from_millis(20), || {
-            format!("lookups took {alone:?} alone and {beside:?} beside them")
-        })?;
+        ensure(beside < alone * 4 + SLACK, || format!("lookups took {alone:?} alone and {beside:?} beside them"))?;
     }
     server.stop().await
 }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_graphql::Enum;
 use tributary_schemas::event::EventType;
 
+use super::super::global_id::Place;
 use super::super::reader::Reader;
-use super::super::rows::{Place, rows};
+use super::super::rows::rows;
 use super::super::waves::Load;
 use super::event::Event;
 use tributary_query::error::QueryError;

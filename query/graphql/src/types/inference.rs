@@ -14,10 +14,11 @@ use super::super::filters::{
     combine,
 };
 use super::super::global_id::GlobalId;
+use super::super::global_id::Place;
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::page::PageArgs;
 use super::super::reader::{Reader, Request};
-use super::super::rows::{Place, Row};
+use super::super::rows::Row;
 use super::super::scalars::{DateTime, Hash, Long, Wei};
 use super::account::Account;
 use super::agent::Agent;

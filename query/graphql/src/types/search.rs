@@ -8,8 +8,9 @@ use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units;
 
 use super::super::entity::{Entity, find};
+use super::super::global_id::Place;
 use super::super::reader::Reader;
-use super::super::rows::{Place, Row, rows};
+use super::super::rows::{Row, rows};
 use super::account::Account;
 use super::agent::Agent;
 use super::contribution::Contribution;

@@ -15,8 +15,8 @@ use super::schedule::{Fault, Kind};
 
 const INGESTS: u64 = 2;
 const SEALERS: u64 = 3;
-/// Services that are asked to stop end within this.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
+/// Services that are asked to stop end within this, also while no broker answers.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
 /// Services are ready within this when nothing is broken.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// How often somebody looks whether a service still runs.

@@ -160,9 +160,27 @@ impl Scene {
 
     /// The damaged partition stands still and says why, with the offsets that follow from the journal's next; the other goes
     /// on. Gives the journal's next offset.
-    pub async fn stands_still(&mut self, named: impl FnOnce(u64) -> Vec<u64>) -> Outcome<u64> {
-        let status = self.stopped(DAMAGED).await?;
-        let error = status.error.unwrap_or_default();
+    pub async fn stands_still(&mut self, named: impl Fn(u64) -> Vec<u64>) -> Outcome<u64> {
+        let patience = Patience::of(WITHIN);
+        // Who loses its share and gets it again stops twice, and in between it does not say so.
+        let sealed = loop {
+            let status = self.stopped(DAMAGED).await?;
+            match self.says_why(&status, &named(status.sealed_offset)).await {
+                Ok(()) => break status.sealed_offset,
+                Err(error) => patience.pause(|| error.to_string()).await?,
+            }
+        };
+        let end = self.send(OTHER, 10).await?;
+        let patience = Patience::of(WITHIN);
+        while self.status(OTHER).await?.sealed_offset < end {
+            patience.pause(|| self.seal.describe("the other partition does not go on")).await?;
+        }
+        Ok(sealed)
+    }
+
+    /// Status, readiness and metric tell of the damaged partition that is stopped, and name these offsets.
+    async fn says_why(&self, status: &PartitionStatus, named: &[u64]) -> Outcome {
+        let error = status.error.as_deref().unwrap_or_default();
         let (code, reason) = self.seal.get("/readyz").await?;
         println!("{reason}");
         ensure(code.as_u16() == 503, || format!("/readyz is {code}: {reason}"))?;
@@ -170,16 +188,11 @@ impl Scene {
         ensure(reason.contains(&format!("partition {DAMAGED}")), || format!("/readyz does not name the partition: {reason}"))?;
         let metric = self.seal.metric(&format!("tributary_journal_stopped{{partition=\"{DAMAGED}\"}}")).await?;
         ensure(metric == 1, || format!("the metric of a partition that stands still is {metric}"))?;
-        for offset in named(status.sealed_offset) {
-            let is_named = [&error, &reason].iter().all(|text| numbers(text).contains(&offset));
+        for offset in named {
+            let is_named = [error, &reason].iter().all(|text| numbers(text).contains(offset));
             ensure(is_named, || format!("offset {offset} is not named: `{error}`, `{reason}`"))?;
         }
-        let end = self.send(OTHER, 10).await?;
-        let patience = Patience::of(WITHIN);
-        while self.status(OTHER).await?.sealed_offset < end {
-            patience.pause(|| self.seal.describe("the other partition does not go on")).await?;
-        }
-        Ok(status.sealed_offset)
+        Ok(())
     }
 
     /// The same where the log does not hold the last record that was sealed, but another one in its place.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tributary_da::Committer;
 
-use super::super::service::{Answer, Ask, Graphql};
-use super::super::settings::Settings;
 use crate::fixture::World;
+use tributary_graphql::Settings;
+use tributary_graphql::{Answer, Ask, Graphql};
 
 /// Asks and gives the whole answer.
 pub(super) async fn answer(graphql: &Graphql, query: &str, variables: Value) -> Answer {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::super::service::Graphql;
 use super::ask::{code, data, graphql};
 use crate::fixture::{World, address, event, inference};
+use tributary_graphql::Graphql;
 
 /// Walks a list to its end; between pages `meanwhile` happens.
 async fn walk(graphql: &Graphql, query: &str, backward: bool, mut meanwhile: impl AsyncFnMut()) -> Vec<String> {

@@ -3,9 +3,9 @@
 use futures::StreamExt;
 use serde_json::{Value, json};
 
-use super::super::service::{Answer, Ask, Graphql};
 use super::ask::{answer, code, data, graphql, none};
 use crate::fixture::{World, event, inference};
+use tributary_graphql::{Answer, Ask, Graphql};
 
 const LONG_MAX: u64 = (1 << 53) - 1;
 
@@ -65,7 +65,7 @@ async fn a_variable_that_does_not_fit_its_type_refuses_the_request_and_is_named(
 
 async fn first(graphql: &Graphql, query: &str) -> Answer {
     let ask = Ask { query: Some(query.to_owned()), ..Ask::default() };
-    Box::pin(graphql.follow(graphql.check(ask).unwrap_or_else(|error| panic!("{query}: {error}")))).next().await.unwrap()
+    graphql.follow(graphql.check(ask).unwrap_or_else(|error| panic!("{query}: {error}"))).next().await.unwrap()
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ async fn ten_thousand_generated_documents_get_data_or_a_code() {
     let world = World::new(1).await;
     world.add((0..5).map(|n| crate::fixture::inference(&format!("i{n}"), "dev", "1"))).await;
     let graphql = graphql(&world);
-    let sdl = super::super::service::schema().sdl();
+    let sdl = tributary_graphql::sdl();
     let words: Vec<&str> = sdl.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !word.is_empty()).collect();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut chance = move |below: usize| {
