@@ -1,11 +1,12 @@
 //! The shared reader of recorded certificates: what is available.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::ready;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use tokio::sync::{Mutex, watch};
@@ -14,6 +15,7 @@ use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Partition, Seq, Timestamp};
 
 use crate::error::DaError;
+use crate::listed::{Blobs, ListedBlob, Prefix};
 use crate::names;
 use crate::placement::read;
 use crate::record::BlobRecord;
@@ -23,14 +25,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// How many records are read at the same time by who begins.
 const READ_AT_ONCE: usize = 32;
 
-/// Reads the recorded certificates and remembers what it read: a record never changes.
+/// Reads the recorded certificates and remembers which blobs there are: a record never changes. The certificates themselves are read
+/// again where they are wanted.
 ///
 /// Only the **contiguous prefix** of each partition counts: a blob beyond a gap is not available yet, because a batch is worth
 /// nothing without those before it. A record is written only after its blob was read back once, so what is certified was seen.
 pub struct Certificates {
     store: Arc<dyn ObjectStore>,
-    known: Mutex<BTreeMap<Partition, Vec<BlobRecord>>>,
+    known: Mutex<BTreeMap<Partition, Arc<Prefix>>>,
     recorded: watch::Sender<u64>,
+}
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificates").finish_non_exhaustive()
+    }
 }
 
 impl Certificates {
@@ -51,46 +60,62 @@ impl Certificates {
     }
 
     /// The blobs of the certified prefix, by partition and sequence. Errors as [`Self::certified`].
-    pub async fn blobs(&self) -> Result<Vec<BlobRecord>, DaError> {
+    pub async fn blobs(&self) -> Result<Blobs, DaError> {
         let mut known = self.known.lock().await;
         self.refresh(&mut known).await?;
-        Ok(known.values().flatten().cloned().collect())
+        Ok(Blobs::of(&known))
+    }
+
+    /// The record of a blob, with its certificate.
+    ///
+    /// # Errors
+    /// [`DaError::Retry`] if the store does not answer, [`DaError::Corrupt`] if the record is another than it was.
+    pub async fn record(&self, blob: &ListedBlob) -> Result<BlobRecord, DaError> {
+        record_of(&self.store, blob).await
+    }
+
+    /// The records of blobs in their order, a few of which are read at once. Errors as [`Self::record`].
+    pub fn records<'a>(
+        &'a self,
+        blobs: impl Iterator<Item = ListedBlob> + Send + 'a,
+    ) -> BoxStream<'a, Result<BlobRecord, DaError>> {
+        stream::iter(blobs).map(move |blob| async move { self.record(&blob).await }).buffered(READ_AT_ONCE).boxed()
     }
 
     /// The blob of the certified prefix that holds a batch. Errors as [`Self::certified`].
-    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, DaError> {
+    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<ListedBlob>, DaError> {
         let mut known = self.known.lock().await;
         let blobs = known.entry(partition).or_default();
         if blobs.last().is_none_or(|last| last.last_seq < seq) {
             self.extend(partition, blobs).await?;
         }
         let place = blobs.partition_point(|blob| blob.last_seq < seq);
-        Ok(blobs.get(place).cloned())
+        Ok(blobs.get(place).copied())
     }
 
     /// Where the certified prefix of one partition ends: its last blob. Errors as [`Self::certified`].
-    pub async fn last_blob(&self, partition: Partition) -> Result<Option<BlobRecord>, DaError> {
+    pub async fn last_blob(&self, partition: Partition) -> Result<Option<ListedBlob>, DaError> {
         let mut known = self.known.lock().await;
         let blobs = known.entry(partition).or_default();
         self.extend(partition, blobs).await?;
-        Ok(blobs.last().cloned())
+        Ok(blobs.last().copied())
     }
 
     /// The blobs that begin after one cut and in another, by partition and sequence; all that the second covers must be certified.
     ///
     /// # Errors
     /// [`DaError::Late`] if it is not. Otherwise as [`Self::certified`].
-    pub async fn beginning_in(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+    pub async fn beginning_in(&self, after: &Cut, cut: &Cut) -> Result<Vec<ListedBlob>, DaError> {
         self.between(after, cut, |blob| blob.first_seq).await
     }
 
     /// The blobs that hold batches of the second cut that the first does not cover. Order and errors as [`Self::beginning_in`].
-    pub async fn holding(&self, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+    pub async fn holding(&self, after: &Cut, cut: &Cut) -> Result<Vec<ListedBlob>, DaError> {
         self.between(after, cut, |blob| blob.last_seq).await
     }
 
     /// The blobs of which one place lies after the first cut, and the first batch in the second.
-    async fn between(&self, after: &Cut, cut: &Cut, place: fn(&BlobRecord) -> Seq) -> Result<Vec<BlobRecord>, DaError> {
+    async fn between(&self, after: &Cut, cut: &Cut, place: fn(&ListedBlob) -> Seq) -> Result<Vec<ListedBlob>, DaError> {
         let certified = self.certified().await?;
         if !certified.is_at_least(cut) {
             return Err(DaError::Late { wanted: cut.clone(), certified });
@@ -98,10 +123,10 @@ impl Certificates {
         let known = self.known.lock().await;
         let mut within = Vec::new();
         for (partition, last) in cut.iter() {
-            let blobs = known.get(&partition).map(Vec::as_slice).unwrap_or_default();
+            let Some(blobs) = known.get(&partition) else { continue };
             let begin = after.get(partition).map_or(0, |after| blobs.partition_point(|blob| place(blob) <= after));
             let end = blobs.partition_point(|blob| blob.first_seq <= last);
-            within.extend_from_slice(&blobs[begin..end]);
+            within.extend((begin..end).filter_map(|at| blobs.get(at)));
         }
         Ok(within)
     }
@@ -110,10 +135,9 @@ impl Certificates {
     pub(crate) async fn expiring_within(&self, soon: Duration, now: Timestamp) -> u64 {
         let soon = i64::try_from(soon.as_micros()).unwrap_or(i64::MAX);
         let known = self.known.lock().await;
-        let left = |blob: &BlobRecord| Some(blob.certificate.expires_at?.micros().saturating_sub(now.micros()));
-        let expires =
-            |blob: &&BlobRecord| blob.certificate.is_billed() && left(blob).is_some_and(|left| (1..=soon).contains(&left));
-        known.values().flatten().filter(expires).count() as u64
+        let left = |blob: &ListedBlob| Some(blob.expires_at?.micros().saturating_sub(now.micros()));
+        let expires = |blob: &&ListedBlob| blob.is_billed() && left(blob).is_some_and(|left| (1..=soon).contains(&left));
+        known.values().flat_map(|blobs| blobs.iter()).filter(expires).count() as u64
     }
 
     /// Returns once everything in `cut` is certified, with the certified cut.
@@ -142,7 +166,7 @@ impl Certificates {
         self.recorded.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    async fn refresh(&self, known: &mut BTreeMap<Partition, Vec<BlobRecord>>) -> Result<(), DaError> {
+    async fn refresh(&self, known: &mut BTreeMap<Partition, Arc<Prefix>>) -> Result<(), DaError> {
         for partition in partitions(&self.store, names::CERTIFICATES).await? {
             self.extend(partition, known.entry(partition).or_default()).await?;
         }
@@ -151,8 +175,8 @@ impl Certificates {
 
     /// The name of the next record follows from the last, so no listing is needed and a gap ends the prefix by itself. Only who begins
     /// lists what there is, to read many at once.
-    async fn extend(&self, partition: Partition, blobs: &mut Vec<BlobRecord>) -> Result<(), DaError> {
-        if blobs.is_empty() {
+    async fn extend(&self, partition: Partition, blobs: &mut Arc<Prefix>) -> Result<(), DaError> {
+        if blobs.last().is_none() {
             match read(&self.store, &names::certificate(partition, Seq::FIRST)).await? {
                 Some(bytes) => append(partition, blobs, &bytes)?,
                 None => return Ok(()),
@@ -186,18 +210,29 @@ impl Certificates {
     }
 }
 
-fn next_after(blobs: &[BlobRecord]) -> Seq {
+/// The record of a blob as it lies in a store now.
+pub(crate) async fn record_of(store: &Arc<dyn ObjectStore>, blob: &ListedBlob) -> Result<BlobRecord, DaError> {
+    let name = names::certificate(blob.partition, blob.first_seq);
+    let Some(bytes) = read(store, &name).await? else { return Err(DaError::corrupt(name, "it was there, and is gone")) };
+    let record = BlobRecord::decode(blob.partition, blob.first_seq, &bytes)?;
+    match ListedBlob::of(&record) == *blob {
+        true => Ok(record),
+        false => Err(DaError::corrupt(name, "it is another record than it was")),
+    }
+}
+
+fn next_after(blobs: &Prefix) -> Seq {
     blobs.last().map_or(Seq::FIRST, |last| last.last_seq.next())
 }
 
-fn append(partition: Partition, blobs: &mut Vec<BlobRecord>, bytes: &[u8]) -> Result<(), DaError> {
+fn append(partition: Partition, blobs: &mut Arc<Prefix>, bytes: &[u8]) -> Result<(), DaError> {
     let first = next_after(blobs);
-    let blob = BlobRecord::decode(partition, first, bytes)?;
+    let blob = ListedBlob::of(&BlobRecord::decode(partition, first, bytes)?);
     if blobs.last().is_some_and(|last| last.deployment != blob.deployment) {
         let name = names::certificate(partition, first);
         return Err(DaError::corrupt(name, "it belongs to another deployment than the record before it"));
     }
-    blobs.push(blob);
+    Arc::make_mut(blobs).push(blob);
     Ok(())
 }
 

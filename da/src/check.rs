@@ -15,9 +15,11 @@ use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units::{Hash, keccak256};
 
 use crate::blob;
+use crate::certificates::record_of;
 use crate::client::{Certificate, DaClient};
 use crate::committer::Committer;
 use crate::error::DaError;
+use crate::listed::ListedBlob;
 use crate::manifest::{ManifestRecord, PageAt, first_gap};
 use crate::names;
 use crate::outbox::{Attempt, State};
@@ -193,12 +195,12 @@ impl Listing {
 #[derive(Default)]
 struct LaneRecords {
     plans: Vec<Plan>,
-    blobs: BTreeMap<Seq, BlobRecord>,
+    blobs: BTreeMap<Seq, ListedBlob>,
     findings: Vec<Finding>,
 }
 
 /// A plan, and the recorded certificate of its blob if it has one already.
-type Pair = (Plan, Option<BlobRecord>);
+type Pair = (Plan, Option<ListedBlob>);
 
 struct Audit {
     checked: Checked,
@@ -224,7 +226,7 @@ impl Audit {
             let lane = lanes.entry(partition).or_default();
             let Some(bytes) = read(store, &names::certificate(partition, first)).await? else { continue };
             match BlobRecord::decode(partition, first, &bytes) {
-                Ok(blob) => lane.blobs.extend([(first, blob)]),
+                Ok(blob) => lane.blobs.extend([(first, ListedBlob::of(&blob))]),
                 Err(error) => lane.findings.push(finding(error)?),
             }
         }
@@ -289,37 +291,41 @@ impl Audit {
     }
 
     /// One plan and its certificate, if it has one already; without one it is no step that there is nothing wrong.
-    async fn pair(&self, plan: &Plan, blob: Option<&BlobRecord>) -> Result<Option<Step>, DaError> {
+    async fn pair(&self, plan: &Plan, blob: Option<&ListedBlob>) -> Result<Option<Step>, DaError> {
         let compared = blob.is_none() || self.depth.reaches(plan);
         let wrong = match blob {
             Some(blob) if !blob.carries_out(plan) => {
                 let certificate = names::certificate(plan.partition, plan.first_seq);
                 Some(found(&certificate, "it certifies something else than its plan"))
             }
-            Some(blob) if !compared => self.archived(&blob.certificate),
+            Some(blob) if !compared => self.archived(blob),
             _ => self.compared(plan, blob).await?,
         };
         Ok(wrong.map(Step::Found).or_else(|| blob.is_some().then_some(Step::Right { compared })))
     }
 
     /// The payload of a plan against the journal's batches.
-    async fn compared(&self, plan: &Plan, blob: Option<&BlobRecord>) -> Result<Option<Finding>, DaError> {
+    async fn compared(&self, plan: &Plan, blob: Option<&ListedBlob>) -> Result<Option<Finding>, DaError> {
         let expected = match self.planned(plan).await? {
             Ok(expected) => expected,
             Err(what) => return Ok(Some(found(&names::plan(plan.partition, plan.first_seq), &what))),
         };
         let Some(blob) = blob else { return self.outstanding(&expected).await };
-        match self.published(&blob.certificate).await {
+        let record = match record_of(&self.checked.store, blob).await {
+            Ok(record) => record,
+            Err(error) => return finding(error).map(Some),
+        };
+        match self.published(&record.certificate).await {
             Ok(payload) if payload == expected => Ok(None),
-            Ok(_) => Ok(Some(found(&names::payload(&blob.certificate.commitment), "it differs from the journal's batches"))),
+            Ok(_) => Ok(Some(found(&names::payload(&blob.commitment), "it differs from the journal's batches"))),
             Err(error) => finding(error).map(Some),
         }
     }
 
     /// That a payload lies in the archive, by the names there.
-    fn archived(&self, certificate: &Certificate) -> Option<Finding> {
-        let is_there = self.archived.contains(&keccak256(&certificate.commitment));
-        (!is_there).then(|| found(&names::payload(&certificate.commitment), "the archive does not have it"))
+    fn archived(&self, blob: &ListedBlob) -> Option<Finding> {
+        let is_there = self.archived.contains(&keccak256(blob.commitment));
+        (!is_there).then(|| found(&names::payload(&blob.commitment), "the archive does not have it"))
     }
 
     /// What the backend gives for a certificate. A network's copy is not the only one: the archive has the payload as well.

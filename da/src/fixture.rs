@@ -21,6 +21,7 @@ use tributary_journal::{Contents, Journal, SealedBatch};
 use tributary_schemas::ids::{Clock, Offset, Partition, PartitionCount, Seq, Timestamp};
 use tributary_schemas::units::keccak256;
 
+use crate::certificates::Certificates;
 use crate::check::{Checked, Finding, check_all, none_outstanding};
 use crate::client::DaClient;
 use crate::committer::Committer;
@@ -29,6 +30,7 @@ use crate::local::LocalDa;
 use crate::metrics::Metrics;
 use crate::names;
 use crate::publisher::Publisher;
+use crate::record::BlobRecord;
 use crate::retry::Patience;
 use crate::settings::Settings;
 
@@ -250,6 +252,13 @@ impl World {
 
     fn client_on(&self, store: Arc<dyn ObjectStore>) -> Arc<LocalDa> {
         Arc::new(LocalDa::with_committer(store, self.clock.clone() as Arc<dyn Clock>, Arc::clone(&self.committer)))
+    }
+
+    /// The records of all blobs, with their certificates.
+    pub async fn recorded(&self) -> Vec<BlobRecord> {
+        let certificates = Certificates::new(Arc::clone(&self.store));
+        let blobs = certificates.blobs().await.unwrap();
+        certificates.records(blobs.iter().copied()).try_collect().await.unwrap()
     }
 
     pub async fn findings(&self) -> Vec<Finding> {

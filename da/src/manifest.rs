@@ -12,6 +12,7 @@ mod records;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use object_store::ObjectStore;
 use tokio::time::Instant;
 use tributary_journal::Genesis;
@@ -114,7 +115,8 @@ impl Manifests {
     /// before it are.
     pub async fn publish(&self, closed: Closed<'_>, deadline: Instant) -> Result<ManifestRecord, DaError> {
         let (deployment, epoch) = (self.genesis.deployment, closed.epoch);
-        let blobs = self.certificates.beginning_in(closed.after, closed.cut).await?;
+        let listed = self.certificates.beginning_in(closed.after, closed.cut).await?;
+        let blobs = self.certificates.records(listed.into_iter()).try_collect().await?;
         let mut before = self.records.before(epoch).await?;
         let mut pages = Pages::new(deployment, epoch, blobs, closed.closing, self.settings.page_bytes_max);
         loop {

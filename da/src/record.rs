@@ -9,6 +9,7 @@ use tributary_schemas::units::Hash;
 use crate::canonical;
 use crate::client::Certificate;
 use crate::error::DaError;
+use crate::listed::ListedBlob;
 use crate::names;
 use crate::plan::{self, FORMAT, Plan};
 
@@ -62,10 +63,7 @@ impl BlobRecord {
 
     /// Whether it certifies exactly what was planned.
     pub fn carries_out(&self, plan: &Plan) -> bool {
-        let place = (self.deployment, self.partition, self.first_seq, self.last_seq);
-        let payload = (self.certificate.content_hash, self.certificate.payload_bytes);
-        place == (plan.deployment, plan.partition, plan.first_seq, plan.last_seq)
-            && payload == (plan.payload_hash, plan.payload_bytes)
+        ListedBlob::of(self).carries_out(plan)
     }
 
     /// The canonical record.

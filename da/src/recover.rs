@@ -17,6 +17,7 @@ use crate::certificates::{self, Certificates};
 use crate::client::DaClient;
 use crate::error::DaError;
 use crate::fetch::fetch_whole;
+use crate::listed::ListedBlob;
 use crate::names;
 use crate::placement::read;
 use crate::record::BlobRecord;
@@ -39,7 +40,12 @@ pub struct Recovered {
 /// stream is first polled. The stream ends after its first error.
 pub fn batches(certificates: Arc<Certificates>, client: Arc<dyn DaClient>) -> BoxStream<'static, Result<SealedBatch, DaError>> {
     let listed = async move {
-        let records = stream::iter(certificates.blobs().await?).map(Ok).boxed();
+        let listed: Vec<ListedBlob> = certificates.blobs().await?.iter().copied().collect();
+        let records = stream::iter(listed).then(move |blob| {
+            let certificates = Arc::clone(&certificates);
+            async move { certificates.record(&blob).await }
+        });
+        let records = records.boxed();
         let walk = (Walk::default(), blobs(records, client, 1));
         let checked = stream::try_unfold(walk, |(mut walk, mut blobs)| async move {
             let Some(recovered) = blobs.try_next().await? else { return Ok::<_, DaError>(None) };

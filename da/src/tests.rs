@@ -24,7 +24,7 @@ use crate::error::DaError;
 use crate::fixture::{Fault, Faulty, World, quick};
 use crate::record::BlobRecord;
 use crate::settings::{PAYLOAD_BYTES_LIMIT, Settings};
-use crate::{Certificates, DaClient, Metrics, blob, fetch, names, recover};
+use crate::{Certificates, DaClient, ListedBlob, Metrics, blob, fetch, names, recover};
 
 fn partition(number: u32) -> Partition {
     Partition::new(number).unwrap()
@@ -40,7 +40,7 @@ async fn recovered(world: &World) -> Vec<SealedBatch> {
 }
 
 async fn blobs(world: &World) -> Vec<BlobRecord> {
-    Certificates::new(Arc::clone(&world.store)).blobs().await.unwrap()
+    world.recorded().await
 }
 
 /// Everything sealed is certified, tiles the sequence, comes back equal, and the check finds nothing.
@@ -290,6 +290,36 @@ async fn only_the_contiguous_prefix_counts_as_certified() {
     assert_eq!(certificates.certified().await.unwrap().to_string(), "0:3");
     assert_eq!(certificates.blob_of(partition(0), seq(2)).await.unwrap().unwrap().first_seq, seq(2));
     assert_eq!(certificates.blob_of(partition(0), seq(4)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_again_where_it_is_wanted_and_must_be_the_one_that_it_was() {
+    let world = two_blobs_ahead().await;
+    world.publisher().publish_available().await.unwrap();
+    let certificates = Certificates::new(Arc::clone(&world.store));
+    let listed = certificates.blobs().await.unwrap();
+    let records = blobs(&world).await;
+    assert_eq!(listed.iter().copied().collect::<Vec<_>>(), records.iter().map(ListedBlob::of).collect::<Vec<_>>());
+    let (blob, name) = (*listed.iter().next().unwrap(), names::certificate(partition(0), records[0].first_seq));
+    assert_eq!(certificates.record(&blob).await.unwrap(), records[0]);
+    // Right in itself, but of another time.
+    world.clock.advance(Duration::from_secs(1));
+    let wanted = records[0].certificate.wanted();
+    let payload = world.client().retrieve(&wanted).await.unwrap();
+    let again = world.client().disperse(payload).await.unwrap();
+    assert_ne!(again.bytes, records[0].certificate.bytes);
+    let another = BlobRecord { blob_id: again.blob_id(), certificate: again, ..records[0].clone() };
+    world.overwrite(&name, another.encode()).await;
+    let changed = certificates.record(&blob).await.unwrap_err();
+    assert!(matches!(&changed, DaError::Corrupt { object, .. } if *object == name.to_string()), "{changed}");
+    object_store::ObjectStoreExt::delete(&world.store, &name).await.unwrap();
+    let gone = certificates.record(&blob).await.unwrap_err();
+    assert!(matches!(&gone, DaError::Corrupt { what, .. } if what.contains("is gone")), "{gone}");
+    assert_eq!(
+        certificates.certified().await.unwrap(),
+        world.journal.refresh_all().await.unwrap(),
+        "which blobs there are is remembered"
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use datafusion::physical_plan::execute_stream;
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::TryStreamExt;
 use serde_json::Value;
-use tributary_da::BlobRecord;
+use tributary_da::{BlobRecord, Blobs, ListedBlob};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Epoch, Partition, Seq};
 
@@ -168,16 +168,24 @@ impl Session {
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
-    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<BlobRecord>, QueryError> {
-        Ok(self.base.blob_index().await?.blob_of(partition, seq).cloned())
+    pub async fn blob_of(&self, partition: Partition, seq: Seq) -> Result<Option<ListedBlob>, QueryError> {
+        Ok(self.base.blob_index().await?.blob_of(partition, seq).copied())
+    }
+
+    /// The record of a blob, with its certificate.
+    ///
+    /// # Errors
+    /// `store_unavailable`, `corrupt`.
+    pub async fn blob_record(&self, blob: &ListedBlob) -> Result<BlobRecord, QueryError> {
+        Ok(self.base.certificates().record(blob).await?)
     }
 
     /// The blobs that hold batches of the cut, by partition and first batch.
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
-    pub async fn blobs(&self) -> Result<&[BlobRecord], QueryError> {
-        Ok(self.base.blob_index().await?.all())
+    pub async fn blobs(&self) -> Result<&Arc<Blobs>, QueryError> {
+        self.base.blob_index().await
     }
 
     /// The cut of the last epoch seen.

@@ -267,10 +267,10 @@ impl Settlement {
     async fn check_backends(&self, last: &Cut, cut: &Cut) -> Result<(), SettlementError> {
         let accepted = &self.settings.available_backends;
         let blobs = self.certificates.holding(last, cut).await?;
-        match blobs.iter().find(|blob| !accepted.contains(blob.certificate.backend.as_str())) {
+        match blobs.iter().find(|blob| !accepted.contains(blob.backend)) {
             Some(blob) => Err(SettlementError::BackendNotAccepted {
                 object: names::certificate(blob.partition, blob.first_seq).to_string(),
-                backend: blob.certificate.backend.clone(),
+                backend: blob.backend.to_owned(),
                 accepted: accepted.iter().copied().collect::<Vec<_>>().join(", "),
             }),
             None => Ok(()),

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use tributary_schemas::units::{Hash, keccak256};
 
 use super::{Audit, Finding, LaneRecords, Listing, Outstanding, finding, found};
-use crate::client::Certificate;
 use crate::error::DaError;
 use crate::manifest::ManifestRecord;
 use crate::names;
@@ -22,9 +21,9 @@ pub(super) struct Owners {
 }
 
 impl Owners {
-    fn add(&mut self, certificate: &Certificate) {
-        self.names.insert(keccak256(&certificate.commitment));
-        self.hashes.insert(certificate.content_hash);
+    fn add(&mut self, commitment: &[u8], content_hash: Hash) {
+        self.names.insert(keccak256(commitment));
+        self.hashes.insert(content_hash);
     }
 }
 
@@ -39,7 +38,7 @@ impl Audit {
         let mut owners = Owners::default();
         for lane in lanes {
             owners.hashes.extend(lane.plans.iter().map(|plan| plan.payload_hash));
-            lane.blobs.values().for_each(|blob| owners.add(&blob.certificate));
+            lane.blobs.values().for_each(|blob| owners.add(&blob.commitment, blob.content_hash));
             for plan in lane.plans.iter().filter(|plan| !lane.blobs.contains_key(&plan.first_seq)) {
                 // What the journal does not have is a finding of its own; the payload is then without a plan as well.
                 if let Ok(payload) = self.planned(plan).await? {
@@ -47,7 +46,7 @@ impl Audit {
                 }
             }
         }
-        manifests.iter().for_each(|record| owners.add(&record.certificate));
+        manifests.iter().for_each(|record| owners.add(&record.certificate.commitment, record.certificate.content_hash));
         for payload in outstanding(manifests.to_vec()).await? {
             owners.names.insert(keccak256(self.checked.committer.commit(&payload).await?.bytes()));
             owners.hashes.insert(keccak256(&payload));

@@ -89,7 +89,7 @@ impl Scene {
     }
 
     async fn blobs(&self) -> Vec<BlobRecord> {
-        Certificates::new(Arc::clone(&self.world.store)).blobs().await.unwrap()
+        self.world.recorded().await
     }
 
     /// Everything that is read back from a certificate, through a client, into a new store.

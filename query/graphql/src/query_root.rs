@@ -64,8 +64,8 @@ async fn node_of(reader: &Arc<Reader>, id: &ID) -> Result<Option<Node>, QueryErr
         Some(GlobalId::Batch(partition, seq)) => batch_at(reader, partition, seq).await?.map(Node::Batch),
         Some(GlobalId::Blob(partition, seq)) => {
             reader.note_moving();
-            let blob = reader.session().blob_of(partition, seq).await?.filter(|record| record.first_seq == seq);
-            blob.map(|record| Node::Blob(Blob { record }))
+            let blob = reader.session().blob_of(partition, seq).await?.filter(|listed| listed.first_seq == seq);
+            blob.map(|listed| Node::Blob(Blob { reader: Arc::clone(reader), listed }))
         }
     })
 }

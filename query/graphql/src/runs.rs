@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::future::try_join_all;
-use tributary_da::BlobRecord;
+use tributary_da::ListedBlob;
 use tributary_schemas::ids::{Partition, Seq};
 
 use super::connection::{Connection, Listed};
@@ -100,8 +100,9 @@ pub(crate) async fn blobs(request: &Request, args: PageArgs) -> Result<Connectio
     let all = reader.session().blobs().await?;
     let total = i64::try_from(all.len()).unwrap_or(i64::MAX);
     let after = page.after.as_ref().and_then(position);
-    let from = after.map_or(0, |after| all.partition_point(|blob: &BlobRecord| (blob.partition, blob.first_seq) <= after));
-    let wanted = all[from..].iter().take(page.limit + 1);
-    let rows = wanted.map(|record| (keys(record.partition, record.first_seq), Blob { record: record.clone() })).collect();
+    let from = after.map_or(0, |(partition, first)| all.up_to(partition, first));
+    let wanted = all.from(from).take(page.limit + 1);
+    let blob = |listed: &ListedBlob| Blob { reader: Arc::clone(&reader), listed: *listed };
+    let rows = wanted.map(|listed| (keys(listed.partition, listed.first_seq), blob(listed))).collect();
     Connection::known(Arc::clone(&reader), listing, &page, (rows, total))
 }

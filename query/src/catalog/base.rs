@@ -9,13 +9,14 @@ use datafusion::common::Result;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
 use tokio::sync::OnceCell;
+use tributary_da::{Blobs, Certificates};
 use tributary_indexer::{LakeFile, Snapshot};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::tables::Table;
 
 use super::batches::BatchesTable;
-use super::blobs::{self, BlobIndex};
+use super::blobs::BlobsTable;
 use super::by_place::ByPlace;
 use super::cut_filter::{CutBounds, Place};
 use super::epochs::ClosedEpochs;
@@ -46,7 +47,7 @@ pub(crate) struct BaseTables {
     bounds: CutBounds,
     snapshots: BTreeMap<Table, OnceCell<Arc<Snapshot>>>,
     closed: OnceCell<Arc<ClosedEpochs>>,
-    blobs: OnceCell<Arc<BlobIndex>>,
+    blobs: OnceCell<Arc<Blobs>>,
     /// Plans the reading of `epochs`.
     reader: Arc<SessionState>,
 }
@@ -122,10 +123,14 @@ impl BaseTables {
         cell.get_or_try_init(|| async { Ok(self.sources.lake.snapshot(table).await?) }).await
     }
 
+    /// The certificates of blobs.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.sources.certificates
+    }
+
     /// The blobs that hold batches of the cut, when they were first asked for.
-    pub(crate) async fn blob_index(&self) -> Result<&Arc<BlobIndex>, QueryError> {
-        let read =
-            || async { Ok::<_, QueryError>(Arc::new(BlobIndex::new(self.sources.certificates.blobs().await?, self.cut()))) };
+    pub(crate) async fn blob_index(&self) -> Result<&Arc<Blobs>, QueryError> {
+        let read = || async { Ok::<_, QueryError>(Arc::new(self.sources.certificates.blobs().await?.within(self.cut()))) };
         self.blobs.get_or_try_init(read).await
     }
 
@@ -163,7 +168,10 @@ impl BaseTables {
                 let blobs = Arc::clone(self.blob_index().await?);
                 Some(Arc::new(BatchesTable::new(Arc::clone(&self.sources.headers), blobs, self.cut().clone())))
             }
-            BLOBS => Some(Arc::new(blobs::table(Arc::clone(self.blob_index().await?))?)),
+            BLOBS => {
+                let blobs = Arc::clone(self.blob_index().await?);
+                Some(Arc::new(BlobsTable::new(blobs, Arc::clone(&self.sources.certificates))))
+            }
             name => match Table::parse(name) {
                 Some(table) => Some(Arc::new(self.lake_table(table, None).await?)),
                 None => None,

@@ -15,11 +15,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::{StreamExt, TryStreamExt, stream};
+use tributary_da::Blobs;
 use tributary_journal::{Header, Journal};
 use tributary_schemas::cut::Cut;
 use tributary_schemas::ids::{Partition, Seq};
 
-use super::blobs::BlobIndex;
 use crate::cache::Cache;
 use crate::error::QueryError;
 
@@ -88,12 +88,12 @@ impl Headers {
 #[derive(Debug)]
 pub(crate) struct BatchesTable {
     headers: Arc<Headers>,
-    blobs: Arc<BlobIndex>,
+    blobs: Arc<Blobs>,
     cut: Cut,
 }
 
 impl BatchesTable {
-    pub(crate) fn new(headers: Arc<Headers>, blobs: Arc<BlobIndex>, cut: Cut) -> Self {
+    pub(crate) fn new(headers: Arc<Headers>, blobs: Arc<Blobs>, cut: Cut) -> Self {
         Self { headers, blobs, cut }
     }
 
@@ -219,7 +219,7 @@ impl TableProvider for BatchesTable {
 #[derive(Debug)]
 struct RunsStream {
     headers: Arc<Headers>,
-    blobs: Arc<BlobIndex>,
+    blobs: Arc<Blobs>,
     runs: Vec<Run>,
 }
 
@@ -238,7 +238,7 @@ impl PartitionStream for RunsStream {
     }
 }
 
-fn rows_of(headers: &[Header], blobs: &BlobIndex) -> Result<RecordBatch> {
+fn rows_of(headers: &[Header], blobs: &Blobs) -> Result<RecordBatch> {
     let (mut partition, mut seq) = (Int32Builder::new(), Int64Builder::new());
     let (mut first, mut next, mut events) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
     let (mut root, mut hash, mut previous) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());

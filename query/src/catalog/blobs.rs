@@ -2,17 +2,21 @@
 
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::{ArrayRef, Int32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder};
+use arrow::array::{ArrayRef, Int32Builder, Int64Builder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::catalog::streaming::StreamingTable;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::Result;
+use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::Expr;
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
-use futures::stream;
-use tributary_da::BlobRecord;
-use tributary_schemas::cut::Cut;
-use tributary_schemas::ids::{Partition, Seq};
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use futures::{StreamExt, TryStreamExt, stream};
+use tributary_da::{Blobs, Certificates, ListedBlob};
+
+use crate::error::QueryError;
 
 /// The columns of `blobs`.
 pub(crate) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -31,43 +35,56 @@ pub(crate) static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// Rows of one batch of the table.
+/// The place of the column for which records are read again.
+const CERTIFICATE: usize = 6;
+
+/// Rows of one batch of the table: fewer with certificates, which have up to 32,000 bytes.
 const ROWS: usize = 1024;
+const ROWS_WITH_CERTIFICATES: usize = 128;
 
-/// The blobs that hold at least one batch of a cut, found by batch.
+/// `blobs` at one cut.
 #[derive(Debug)]
-pub(crate) struct BlobIndex {
-    /// In ascending order of partition and first batch.
-    blobs: Vec<BlobRecord>,
+pub(crate) struct BlobsTable {
+    blobs: Arc<Blobs>,
+    certificates: Arc<Certificates>,
 }
 
-impl BlobIndex {
-    pub(crate) fn new(blobs: Vec<BlobRecord>, cut: &Cut) -> Self {
-        let mut blobs: Vec<_> = blobs.into_iter().filter(|blob| cut.covers(blob.partition, blob.first_seq)).collect();
-        blobs.sort_by_key(|blob| (blob.partition, blob.first_seq));
-        Self { blobs }
-    }
-
-    /// All of them, in order.
-    pub(crate) fn all(&self) -> &[BlobRecord] {
-        &self.blobs
-    }
-
-    /// The blob that holds the batch.
-    pub(crate) fn blob_of(&self, partition: Partition, seq: Seq) -> Option<&BlobRecord> {
-        let after = self.blobs.partition_point(|blob| (blob.partition, blob.first_seq) <= (partition, seq));
-        self.blobs[..after].last().filter(|blob| blob.partition == partition && seq <= blob.last_seq)
+impl BlobsTable {
+    pub(crate) fn new(blobs: Arc<Blobs>, certificates: Arc<Certificates>) -> Self {
+        Self { blobs, certificates }
     }
 }
 
-/// `blobs` at the cut of the index.
-pub(crate) fn table(index: Arc<BlobIndex>) -> Result<StreamingTable> {
-    StreamingTable::try_new(Arc::clone(&SCHEMA), vec![Arc::new(Rows { index })])
+#[async_trait]
+impl TableProvider for BlobsTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&SCHEMA)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let is_wanted = projection.is_none_or(|columns| columns.contains(&CERTIFICATE));
+        let certificates = is_wanted.then(|| Arc::clone(&self.certificates));
+        let rows = Arc::new(Rows { blobs: Arc::clone(&self.blobs), certificates });
+        Ok(Arc::new(StreamingTableExec::try_new(Arc::clone(&SCHEMA), vec![rows], projection, None, false, limit)?))
+    }
 }
 
+/// Makes rows as they are asked for.
 #[derive(Debug)]
 struct Rows {
-    index: Arc<BlobIndex>,
+    blobs: Arc<Blobs>,
+    /// `None`: nobody asks for them, and their column stays empty.
+    certificates: Option<Arc<Certificates>>,
 }
 
 impl PartitionStream for Rows {
@@ -76,17 +93,31 @@ impl PartitionStream for Rows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let index = Arc::clone(&self.index);
-        let starts = (0..index.blobs.len()).step_by(ROWS);
-        let rows = starts.map(move |start| rows_of(&index.blobs[start..index.blobs.len().min(start + ROWS)]));
-        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&SCHEMA), stream::iter(rows)))
+        let (blobs, certificates) = (Arc::clone(&self.blobs), self.certificates.clone());
+        let step = if certificates.is_some() { ROWS_WITH_CERTIFICATES } else { ROWS };
+        let rows = stream::iter((0..blobs.len()).step_by(step)).then(move |start| {
+            let (listed, certificates) = (blobs.from(start).take(step).copied().collect::<Vec<_>>(), certificates.clone());
+            async move {
+                let texts = match certificates {
+                    Some(certificates) => texts_of(&certificates, &listed).await?,
+                    None => vec![String::new(); listed.len()],
+                };
+                rows_of(&listed, &texts)
+            }
+        });
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&SCHEMA), rows))
     }
 }
 
-fn rows_of(blobs: &[BlobRecord]) -> Result<RecordBatch> {
+async fn texts_of(certificates: &Certificates, listed: &[ListedBlob]) -> Result<Vec<String>, QueryError> {
+    let records = certificates.records(listed.iter().copied());
+    Ok(records.map_ok(|record| hex(&record.certificate.bytes)).try_collect().await?)
+}
+
+fn rows_of(blobs: &[ListedBlob], certificates: &[String]) -> Result<RecordBatch> {
     let (mut blob_id, mut partition) = (StringBuilder::new(), Int32Builder::new());
     let (mut first, mut last, mut bytes) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
-    let (mut commitment, mut certificate, mut backend) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let (mut commitment, mut backend) = (StringBuilder::new(), StringBuilder::new());
     let mut certified_at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
     let mut expires_at = TimestampMicrosecondBuilder::new().with_timezone("UTC");
     for blob in blobs {
@@ -94,12 +125,11 @@ fn rows_of(blobs: &[BlobRecord]) -> Result<RecordBatch> {
         partition.append_value(blob.partition.as_i32());
         first.append_value(blob.first_seq.as_i64());
         last.append_value(blob.last_seq.as_i64());
-        bytes.append_value(i64::try_from(blob.certificate.payload_bytes).unwrap_or(i64::MAX));
-        commitment.append_value(hex(&blob.certificate.commitment));
-        certificate.append_value(hex(&blob.certificate.bytes));
-        backend.append_value(&blob.certificate.backend);
-        certified_at.append_value(blob.certificate.certified_at.micros());
-        expires_at.append_option(blob.certificate.expires_at.map(|at| at.micros()));
+        bytes.append_value(i64::try_from(blob.payload_bytes).unwrap_or(i64::MAX));
+        commitment.append_value(hex(&blob.commitment));
+        backend.append_value(blob.backend);
+        certified_at.append_value(blob.certified_at.micros());
+        expires_at.append_option(blob.expires_at.map(|at| at.micros()));
     }
     let columns: Vec<ArrayRef> = vec![
         Arc::new(blob_id.finish()),
@@ -108,7 +138,7 @@ fn rows_of(blobs: &[BlobRecord]) -> Result<RecordBatch> {
         Arc::new(last.finish()),
         Arc::new(bytes.finish()),
         Arc::new(commitment.finish()),
-        Arc::new(certificate.finish()),
+        Arc::new(StringArray::from_iter_values(certificates)),
         Arc::new(backend.finish()),
         Arc::new(certified_at.finish()),
         Arc::new(expires_at.finish()),

@@ -5,9 +5,10 @@ use std::time::Duration;
 use futures::StreamExt;
 use serde_json::json;
 use tributary_schemas::cut::Cut;
+use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::tables::Table;
 
-use super::fixture::{World, inference, objects};
+use super::fixture::{World, inference, objects, texts};
 use crate::error::Code;
 use crate::views::VIEWS;
 use crate::{AsOf, Settings};
@@ -101,6 +102,26 @@ async fn batches_and_blobs_say_where_events_lie() {
         .unwrap();
     let root = world.column("SELECT root FROM batches WHERE partition = 0 AND seq = 0").await;
     assert_eq!(root, [format!("{:#x}", header.root)]);
+}
+
+#[tokio::test]
+async fn certificates_are_read_again_by_who_asks_for_them_alone() {
+    let world = World::new(2).await;
+    world.add((0..10).map(|i| inference(&format!("a{i}"), "dev", "5"))).await;
+    world.publish().await;
+    let session = world.engine.session_at_head().await.unwrap();
+    let rows = objects(&session.collect("SELECT * FROM blobs ORDER BY partition, first_seq").await.unwrap());
+    assert_eq!(rows.len(), 2);
+    for row in &rows {
+        let certificate = tributary_da::parse_hex(row["certificate"].as_str().unwrap()).unwrap();
+        assert_eq!(row["blob_id"], format!("{:#x}", tributary_schemas::units::keccak256(certificate)));
+    }
+    let first = tributary_da::names::certificate(Partition::new(0).unwrap(), Seq::FIRST);
+    object_store::ObjectStoreExt::delete(&world.store, &first).await.unwrap();
+    let ids = session.collect("SELECT blob_id FROM blobs ORDER BY partition, first_seq").await.unwrap();
+    assert_eq!(texts(&objects(&ids)), rows.iter().map(|row| row["blob_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+    let error = session.collect("SELECT max(certificate) FROM blobs").await.unwrap_err();
+    assert!(error.code == Code::Corrupt && error.message.contains(first.as_ref()), "{error}");
 }
 
 #[tokio::test]

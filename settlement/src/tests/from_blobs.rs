@@ -8,7 +8,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tributary_da::manifest::{Closed, Closing, ManifestRecords, ManifestSettings};
-use tributary_da::{Archive, BackendMetrics, Committer, DaClient, DaError, LocalDa, Wanted, Witness};
+use tributary_da::{Archive, BackendMetrics, Committer, DaClient, DaError, ListedBlob, LocalDa, Wanted, Witness};
 use tributary_schemas::ids::{Clock, PartitionCount};
 use tributary_schemas::tables::Table;
 use tributary_schemas::units::Hash;
@@ -63,6 +63,10 @@ async fn objects(store: &Arc<dyn ObjectStore>, prefix: &str) -> BTreeMap<Path, B
 async fn last_certificate(stack: &Stack, number: u64) -> Bytes {
     let records = ManifestRecords::new(Arc::clone(&stack.store));
     records.last_page(epoch(number)).await.unwrap().unwrap().certificate.bytes
+}
+
+async fn listed(stack: &Stack) -> Vec<ListedBlob> {
+    stack.certificates.blobs().await.unwrap().iter().copied().collect()
 }
 
 const VIEWS: [&str; 3] = ["batches", "blobs", "epochs"];
@@ -178,8 +182,8 @@ async fn a_rebuild_killed_at_any_of_its_writes_is_finished_by_the_next() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_that_is_lost_or_a_certificate_that_is_no_manifests_is_named() {
     let stack = settled_and_more().await;
-    let blobs = stack.certificates.blobs().await.unwrap();
-    let of_blob = blobs[0].certificate.bytes.clone();
+    let blobs = listed(&stack).await;
+    let of_blob = stack.certificates.record(&blobs[0]).await.unwrap().certificate.bytes;
     let refused = rebuild(source(&stack.store, Some(of_blob)), &memory()).await.unwrap_err();
     assert_eq!(refused.code(), "settlement_refused");
     let named = format!("certificate {}", blobs[0].blob_id);
@@ -190,7 +194,7 @@ async fn a_blob_that_is_lost_or_a_certificate_that_is_no_manifests_is_named() {
     let refused = rebuild(source(&stack.store, Some(of_first_page)), &memory()).await.unwrap_err();
     assert!(refused.to_string().contains("not the last of its epoch"), "{refused}");
 
-    let lost = tributary_da::names::payload(&blobs[3].certificate.commitment);
+    let lost = tributary_da::names::payload(&blobs[3].commitment);
     stack.store.delete(&lost).await.unwrap();
     let found = rebuild(source(&stack.store, None), &memory()).await.unwrap_err();
     let SettlementError::Difference(difference) = &found else { panic!("{found}") };
@@ -201,8 +205,8 @@ async fn a_blob_that_is_lost_or_a_certificate_that_is_no_manifests_is_named() {
 async fn what_a_named_manifest_leads_to_and_is_nowhere_is_no_difference_and_what_is_damaged_is_one() {
     let stack = settled_and_more().await;
     let certificate = last_certificate(&stack, 3).await;
-    let blobs = stack.certificates.blobs().await.unwrap();
-    let name = tributary_da::names::payload(&blobs[3].certificate.commitment);
+    let blobs = listed(&stack).await;
+    let name = tributary_da::names::payload(&blobs[3].commitment);
     let good = stack.store.get(&name).await.unwrap().bytes().await.unwrap();
     stack.store.put(&name, "damaged".into()).await.unwrap();
     let found = rebuild(source(&stack.store, Some(certificate.clone())), &memory()).await.unwrap_err();

@@ -148,7 +148,7 @@ async fn a_damaged_body_or_payload_is_found_if_it_is_drawn() {
                 let blob = blobs.iter().find(|blob| (blob.partition, blob.first_seq) == *first).unwrap();
                 blob.partition == place.0 && (blob.first_seq..=blob.last_seq).contains(&place.1)
             });
-            let payload = tributary_da::names::payload(&blobs[blob(is_drawn)].certificate.commitment);
+            let payload = tributary_da::names::payload(&blobs.from(blob(is_drawn)).next().unwrap().commitment);
             for (path, at, must) in [(batch_path(place.0, place.1), Header::BYTES, is_drawn || held), (payload, 700, is_drawn)] {
                 let good = flip(&stack, &path, at).await;
                 let checked = sample(&stack, 3, seed).await;

@@ -169,7 +169,8 @@ async fn check_links(sources: &Sources, batch: &SealedBatch) -> Result<(), Settl
 /// D2: fetches the blob and finds the batch in it, byte for byte.
 async fn check_blob(sources: &Sources, batch: &SealedBatch) -> Result<Option<(BlobRecord, Vec<SealedBatch>)>, SettlementError> {
     let (partition, seq) = (batch.header.partition, batch.header.seq);
-    let Some(blob) = sources.certificates.blob_of(partition, seq).await? else { return Ok(None) };
+    let Some(listed) = sources.certificates.blob_of(partition, seq).await? else { return Ok(None) };
+    let blob = sources.certificates.record(&listed).await.map_err(|error| Invariant::D1.name_in(error.into()))?;
     let batches = tributary_da::fetch(&blob, &*sources.client).await.map_err(|error| Invariant::D2.name_in(error.into()))?;
     if !batches.iter().any(|held| held.encoded == batch.encoded) {
         let what = format!("it does not hold batch {seq} of partition {partition} as the journal has it");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use tributary_da::check::Outstanding;
 use tributary_da::manifest::{self, Closed, Closing, ManifestRecord, ManifestRecords, Page, PageAt, Previous};
 use tributary_da::{BlobRecord, DaClient, DaError, names};
@@ -39,7 +40,7 @@ pub(super) async fn check(
     let none = Cut::empty();
     let mut after = &none;
     for (epoch, root) in epochs.iter().zip(roots) {
-        let blobs = sources.certificates.beginning_in(after, &epoch.cut).await?;
+        let blobs = beginning_in(sources, after, &epoch.cut).await?;
         if !check.epoch(epoch, *root, &blobs).await? {
             break;
         }
@@ -87,11 +88,17 @@ async fn next_page(sources: &Sources, recorded: &[ManifestRecord]) -> Result<Opt
     let session = sources.engine.session_unlimited(&record.cut).await?;
     // A manifest comes after the tables.
     let Some(row) = read_row(&session, next).await? else { return Ok(None) };
-    let blobs = sources.certificates.beginning_in(&before, &record.cut).await?;
+    let blobs = beginning_in(sources, &before, &record.cut).await?;
     let closing = closing(sources, &record, row.root);
     let closed = Closed { epoch: next, after: &before, cut: &record.cut, closing };
     let page = manifest::outstanding(recorded, sources.journal.genesis().deployment, blobs, closed)?;
     Ok(page.map(|page| page.encode()))
+}
+
+/// The blobs that a manifest lists, with their certificates.
+async fn beginning_in(sources: &Sources, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+    let listed = sources.certificates.beginning_in(after, cut).await?;
+    sources.certificates.records(listed.into_iter()).try_collect().await
 }
 
 fn closing(sources: &Sources, epoch: &EpochRecord, root: Hash) -> Closing {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{ID, InputObject, Object, Value};
-use tributary_da::BlobRecord;
+use tributary_da::{BlobRecord, ListedBlob};
 use tributary_journal::Header;
 use tributary_schemas::cloudevents;
 use tributary_schemas::event::{Draft, EventType};
@@ -330,56 +330,63 @@ impl Batch {
 /// A run of batches as it was dispersed, with its certificate.
 #[derive(Clone)]
 pub struct Blob {
-    pub(crate) record: BlobRecord,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) listed: ListedBlob,
 }
 
 impl Blob {
     /// The blob that holds a batch, once it is certified.
-    pub(crate) async fn of_batch(reader: &Reader, header: &Header) -> Result<Option<Self>, QueryError> {
+    pub(crate) async fn of_batch(reader: &Arc<Reader>, header: &Header) -> Result<Option<Self>, QueryError> {
         reader.note_moving();
-        Ok(reader.session().blob_of(header.partition, header.seq).await?.map(|record| Self { record }))
+        let listed = reader.session().blob_of(header.partition, header.seq).await?;
+        Ok(listed.map(|listed| Self { reader: Arc::clone(reader), listed }))
+    }
+
+    /// With its certificate.
+    pub(crate) async fn record(&self) -> Result<BlobRecord, QueryError> {
+        self.reader.session().blob_record(&self.listed).await
     }
 }
 
 #[Object]
 impl Blob {
     pub(crate) async fn id(&self) -> ID {
-        GlobalId::Blob(self.record.partition, self.record.first_seq).encode()
+        GlobalId::Blob(self.listed.partition, self.listed.first_seq).encode()
     }
 
     async fn partition(&self) -> i32 {
-        self.record.partition.as_i32()
+        self.listed.partition.as_i32()
     }
 
     async fn first_seq(&self) -> Long {
-        Long(self.record.first_seq.as_i64())
+        Long(self.listed.first_seq.as_i64())
     }
 
     async fn last_seq(&self) -> Long {
-        Long(self.record.last_seq.as_i64())
+        Long(self.listed.last_seq.as_i64())
     }
 
     async fn bytes(&self) -> Long {
-        Long(i64::try_from(self.record.certificate.payload_bytes).unwrap_or(i64::MAX))
+        Long(i64::try_from(self.listed.payload_bytes).unwrap_or(i64::MAX))
     }
 
     async fn commitment(&self) -> String {
-        hex(&self.record.certificate.commitment)
+        hex(&self.listed.commitment)
     }
 
-    async fn certificate(&self) -> String {
-        hex(&self.record.certificate.bytes)
+    async fn certificate(&self) -> Result<String, QueryError> {
+        Ok(hex(&self.record().await?.certificate.bytes))
     }
 
     async fn backend(&self) -> &str {
-        &self.record.certificate.backend
+        self.listed.backend
     }
 
     async fn certified_at(&self) -> DateTime {
-        DateTime(self.record.certificate.certified_at)
+        DateTime(self.listed.certified_at)
     }
 
     async fn expires_at(&self) -> Option<DateTime> {
-        self.record.certificate.expires_at.map(DateTime)
+        self.listed.expires_at.map(DateTime)
     }
 }

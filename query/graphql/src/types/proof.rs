@@ -56,7 +56,7 @@ impl EventProof {
     async fn opening(&self) -> Result<Option<HeaderOpening>, QueryError> {
         let header = &self.batch.header;
         let Some(blob) = Blob::of_batch(&self.reader, header).await? else { return Ok(None) };
-        Ok(Some(HeaderOpening(self.reader.openings().of(&blob.record, header.seq).await?)))
+        Ok(Some(HeaderOpening(self.reader.openings().of(&blob.record().await?, header.seq).await?)))
     }
 }
 

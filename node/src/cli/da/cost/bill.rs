@@ -9,7 +9,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use serde::Serialize;
 use tributary_da::bundle::symbols_billed;
 use tributary_da::outbox::{Entry, State};
-use tributary_da::{BlobRecord, Certificate, DaError, ManifestRecord, names};
+use tributary_da::{DaError, ListedBlob, ManifestRecord, names};
 use tributary_schemas::ids::{Partition, Timestamp};
 use tributary_schemas::units::Hash;
 
@@ -72,11 +72,11 @@ pub async fn of_the_last_day(record: &Record) -> Result<Bill, DaError> {
     // Before the records: what is recorded meanwhile is not in vain.
     let mut certified = bill.add_attempts(record).await?;
     let blobs = record.certificates.blobs().await?;
-    for blob in &blobs {
+    for blob in blobs.iter() {
         certified.remove(&blob.blob_id);
     }
-    let (before, counted): (Vec<_>, Vec<_>) = blobs.into_iter().partition(|blob| blob.certificate.certified_at < since);
-    if before.is_empty() {
+    let counted: Vec<&ListedBlob> = blobs.iter().filter(|blob| blob.certified_at >= since).collect();
+    if counted.len() == blobs.len() {
         bill.span = since_first_batch(record, &counted).await?;
     }
     counted.iter().for_each(|blob| bill.add_blob(blob));
@@ -87,7 +87,7 @@ pub async fn of_the_last_day(record: &Record) -> Result<Bill, DaError> {
 }
 
 /// A deployment that is younger than what is looked at has published in the time since its first batch.
-async fn since_first_batch(record: &Record, blobs: &[BlobRecord]) -> Result<Duration, DaError> {
+async fn since_first_batch(record: &Record, blobs: &[&ListedBlob]) -> Result<Duration, DaError> {
     let mut first = record.clock.now();
     for blob in blobs.iter().filter(|blob| blob.first_seq.get() == 0) {
         first = first.min(record.journal.header(blob.partition, blob.first_seq).await?.sealed_at);
@@ -124,12 +124,12 @@ impl Bill {
         self.published.values().map(|published| (stream(published), 1)).collect()
     }
 
-    fn add_blob(&mut self, blob: &BlobRecord) {
+    fn add_blob(&mut self, blob: &ListedBlob) {
         let batches = blob.last_seq.get() - blob.first_seq.get() + 1;
         let published = self.published.entry(blob.partition).or_default();
         published.batches += batches;
-        published.bytes += blob.certificate.payload_bytes;
-        if self.add(&blob.certificate) {
+        published.bytes += blob.payload_bytes;
+        if self.add(blob.is_billed(), blob.payload_bytes) {
             self.blobs += 1;
             self.batches += batches;
         }
@@ -141,21 +141,23 @@ impl Bill {
             let Some((epoch, page)) = names::parse_manifest(&meta.location) else { continue };
             let manifest = ManifestRecord::decode(epoch, page, &read(record, &meta.location).await?)?;
             certified.remove(&manifest.certificate.blob_id());
-            if manifest.certificate.certified_at >= self.since && self.add(&manifest.certificate) {
+            if manifest.certificate.certified_at >= self.since
+                && self.add(manifest.certificate.is_billed(), manifest.certificate.payload_bytes)
+            {
                 self.manifest_pages += 1;
             }
         }
         Ok(())
     }
 
-    /// Whether it is billed.
-    fn add(&mut self, certificate: &Certificate) -> bool {
-        if !certificate.is_billed() {
+    /// Adds a payload, and says whether it is billed.
+    fn add(&mut self, is_billed: bool, payload_bytes: u64) -> bool {
+        if !is_billed {
             self.unbilled += 1;
             return false;
         }
-        self.payload_bytes += certificate.payload_bytes;
-        self.symbols_billed += symbols_of(certificate.payload_bytes);
+        self.payload_bytes += payload_bytes;
+        self.symbols_billed += symbols_of(payload_bytes);
         true
     }
 

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use tributary_da::outbox::Attempt;
-use tributary_da::{BlobRecord, PublisherId, Wanted, parse_hex};
+use tributary_da::{BlobRecord, Certificate, PublisherId, Wanted, parse_hex};
 use tributary_schemas::ids::{Epoch, Seq};
 use tributary_schemas::units::keccak256;
 
