@@ -61,7 +61,7 @@ impl Archive {
         };
         match self.archived(&committed).await {
             Ok(Some(payload)) => {
-                tracing::debug!(%missed, "read from the archive");
+                tracing::debug!(code = missed.code(), %missed, "read from the archive");
                 self.metrics.archive_reads.inc();
                 Ok((payload, Some(missed)))
             }
@@ -121,6 +121,13 @@ pub(crate) enum Missed {
 }
 
 impl Missed {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Another { .. } => "another_backend",
+            Self::Failed(error) => error.code(),
+        }
+    }
+
     pub(crate) fn has_expired(&self) -> bool {
         matches!(self, Self::Failed(DaError::Expired { .. }))
     }
@@ -133,9 +140,13 @@ impl Missed {
             Self::Failed(DaError::Retry { object, source }) => {
                 DaError::retry(object, format!("{source}; and the archive does not have it: {name}"))
             }
-            gone @ (Self::Another { .. } | Self::Failed(DaError::Expired { .. })) => {
-                DaError::missing(name, format!("{gone}, and the archive does not have it"))
+            Self::Failed(DaError::Expired { object, at }) => {
+                DaError::missing(name, format!("{object} expired at {at}, and the archive does not have it"))
             }
+            Self::Failed(DaError::Missing { what, .. }) => {
+                DaError::missing(name, format!("{what}, and the archive does not have it"))
+            }
+            another @ Self::Another { .. } => DaError::missing(name, format!("{another}, and the archive does not have it")),
             Self::Failed(error) => error,
         }
     }
@@ -155,7 +166,6 @@ impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Another { theirs, ours } => write!(f, "`{theirs}` has certified it, not the backend at hand, `{ours}`"),
-            Self::Failed(DaError::Expired { object, at }) => write!(f, "{object} expired at {at}"),
             Self::Failed(error) => error.fmt(f),
         }
     }

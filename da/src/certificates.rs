@@ -22,7 +22,7 @@ use crate::record::BlobRecord;
 
 /// How often [`Certificates::wait_for`] looks for records that another process wrote.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How many records are read at the same time by who begins.
+/// How many records are read at the same time where many are wanted.
 const READ_AT_ONCE: usize = 32;
 
 /// Reads the recorded certificates and remembers which blobs there are: a record never changes. The certificates themselves are read

@@ -199,7 +199,7 @@ struct LaneRecords {
     findings: Vec<Finding>,
 }
 
-/// A plan, and the recorded certificate of its blob if it has one already.
+/// A plan, and its blob if that is recorded already.
 type Pair = (Plan, Option<ListedBlob>);
 
 struct Audit {

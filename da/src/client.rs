@@ -52,8 +52,8 @@ pub trait DaClient: Send + Sync + 'static {
     ///
     /// [`DaError::Retry`]: not reachable now. [`DaError::Expired`]: the time for which it was promised is over, and it is gone.
     /// [`DaError::Reject`]: the certificate cannot be read, is another backend's, or the backend calls it bad, for good.
-    /// [`DaError::Corrupt`]: the payload differs from what was certified. [`DaError::Missing`]: it is gone, before its time or for want
-    /// of somewhere else to look.
+    /// [`DaError::Corrupt`]: the payload differs from what was certified. [`DaError::Missing`]: it is gone, and was looked for wherever this
+    /// client can look.
     async fn retrieve(&self, wanted: &Wanted) -> Result<Bytes, DaError>;
 }
 

@@ -13,11 +13,12 @@ use crate::plan::Plan;
 use crate::record::BlobRecord;
 use crate::{eigenda, local};
 
-/// Blobs that are held together: one that is added copies no more than these.
+/// Blobs that are held together: where somebody holds an earlier state, one that is added copies no more than these, and a pointer to
+/// each of the chunks before.
 const CHUNK: usize = 256;
 
 /// A recorded blob without its certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ListedBlob {
     /// The name of the blob: keccak-256 of the certificate's bytes.
     pub blob_id: Hash,
@@ -44,7 +45,7 @@ pub struct ListedBlob {
 }
 
 impl ListedBlob {
-    /// That of a record, whose certificate says what stands beside it.
+    /// What a record says, which is checked against its certificate when it is decoded.
     pub fn of(record: &BlobRecord) -> Self {
         let certificate = &record.certificate;
         let commitment = certificate.commitment.as_ref().try_into();
@@ -90,7 +91,10 @@ impl Prefix {
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&ListedBlob> {
-        self.full.get(at / CHUNK).map_or(&self.rest, Arc::as_ref).get(at % CHUNK)
+        match self.full.get(at / CHUNK) {
+            Some(chunk) => chunk.get(at % CHUNK),
+            None => self.rest.get(at - self.full.len() * CHUNK),
+        }
     }
 
     pub(crate) fn last(&self) -> Option<&ListedBlob> {
@@ -235,6 +239,7 @@ mod tests {
         for count in [0, 1, 255, 256, 257, 511, 512, 700] {
             let prefix = prefix(0, count);
             assert_eq!((prefix.len() as u64, prefix.iter().count() as u64), (count, count));
+            assert_eq!((prefix.get(prefix.len()), prefix.get(prefix.len() + 300)), (None, None));
             assert_eq!(prefix.last().map(|last| last.payload_bytes), count.checked_sub(1));
             for wanted in
                 (0..=count).filter(|wanted| wanted % 7 == 0 || wanted % 256 < 2 || wanted % 256 == 255 || *wanted == count)

@@ -36,16 +36,16 @@ pub struct Recovered {
 /// Every certified batch, partition by partition in ascending order, each partition from its first batch without a gap.
 ///
 /// Verified on the way: payloads against certificates, headers, bodies and Merkle roots, the hash chain also across blobs, and
-/// that all batches belong to one deployment. One blob is in memory at a time. The certificates are those recorded when the
+/// that all batches belong to one deployment. One blob is in memory at a time. The blobs are those recorded when the
 /// stream is first polled. The stream ends after its first error.
 pub fn batches(certificates: Arc<Certificates>, client: Arc<dyn DaClient>) -> BoxStream<'static, Result<SealedBatch, DaError>> {
     let listed = async move {
         let listed: Vec<ListedBlob> = certificates.blobs().await?.iter().copied().collect();
-        let records = stream::iter(listed).then(move |blob| {
+        let records = stream::iter(listed).map(move |blob| {
             let certificates = Arc::clone(&certificates);
             async move { certificates.record(&blob).await }
         });
-        let records = records.boxed();
+        let records = records.buffered(2).boxed();
         let walk = (Walk::default(), blobs(records, client, 1));
         let checked = stream::try_unfold(walk, |(mut walk, mut blobs)| async move {
             let Some(recovered) = blobs.try_next().await? else { return Ok::<_, DaError>(None) };

@@ -11,7 +11,7 @@ use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::TryStreamExt;
+use futures::stream::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use tributary_da::{BlobRecord, Blobs, ListedBlob};
 use tributary_schemas::cut::Cut;
@@ -172,12 +172,10 @@ impl Session {
         Ok(self.base.blob_index().await?.blob_of(partition, seq).copied())
     }
 
-    /// The record of a blob, with its certificate.
-    ///
-    /// # Errors
-    /// `store_unavailable`, `corrupt`.
-    pub async fn blob_record(&self, blob: &ListedBlob) -> Result<BlobRecord, QueryError> {
-        Ok(self.base.certificates().record(blob).await?)
+    /// The records of blobs in their order, with their certificates; or why one could not be read: `store_unavailable`, `corrupt`.
+    pub async fn blob_records(&self, blobs: Vec<ListedBlob>) -> Vec<Result<BlobRecord, QueryError>> {
+        let records = self.base.certificates().records(blobs.into_iter());
+        records.map(|record| record.map_err(QueryError::from)).collect().await
     }
 
     /// The blobs that hold batches of the cut, by partition and first batch.

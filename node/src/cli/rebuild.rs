@@ -248,7 +248,7 @@ mod tests {
         let text = failure.to_string();
         assert_eq!(failure.code(), crate::exit::FAILED, "{text}");
         assert!(text.ends_with("[settlement_unavailable]"), "{text}");
-        assert!(text.contains("the payload da/blobs/0x") && text.contains("`local` has certified it"), "{text}");
+        assert!(text.contains("the payload da/blobs/0x") && text.contains("the archive does not have it"), "{text}");
         assert!(text.contains("nowhere/store, where there is no `da`"), "{text}");
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(left, [file]);

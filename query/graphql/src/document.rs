@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, TypeKind,
+    DocumentOperations, ExecutableDocument, Field, OperationDefinition, OperationType, Selection, SelectionSet, Type, TypeKind,
     TypeSystemDefinition,
 };
 use async_graphql::parser::{parse_query, parse_schema};
@@ -27,6 +27,7 @@ pub(crate) struct Shape {
 struct Leads {
     to: String,
     how: How,
+    ty: Type,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,19 +51,25 @@ impl Shape {
                 TypeKind::Interface(interface) => interface.fields,
                 _ => continue,
             };
-            let leads = |text: String| {
+            let leads = |ty: Type| {
+                let text = ty.to_string();
                 let to = text.trim_matches(['[', ']', '!']).to_owned();
                 let how = match (to.ends_with("Connection"), text.starts_with('[')) {
                     (true, _) => How::Connection,
                     (false, true) => How::List,
                     (false, false) => How::One,
                 };
-                Leads { to, how }
+                Leads { to, how, ty }
             };
-            let of = of.into_iter().map(|field| (field.node.name.node.to_string(), leads(field.node.ty.node.to_string())));
+            let of = of.into_iter().map(|field| (field.node.name.node.to_string(), leads(field.node.ty.node)));
             fields.insert(name, of.collect());
         }
         Self { fields }
+    }
+
+    /// The type of a field.
+    pub(crate) fn type_of(&self, on: &str, field: &str) -> Option<&Type> {
+        self.fields.get(on)?.get(field).map(|leads| &leads.ty)
     }
 }
 

@@ -21,10 +21,12 @@ mod kept;
 mod listing;
 mod live;
 pub mod metrics;
+mod nulls;
 mod openings;
 mod page;
 mod query_root;
 mod reader;
+mod records;
 mod root;
 mod rows;
 mod runs;
@@ -40,5 +42,6 @@ mod ws;
 
 pub use http::router;
 pub use metrics::Metrics;
+// Asking without a transport, and what ids and scalars are made of.
 pub use service::{Answer, Ask, Checked, Graphql, sdl};
 pub use settings::Settings;

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tributary_da::proof::{HeaderOpening, open};
-use tributary_da::{BlobRecord, Committer, committed};
+use tributary_da::{Committer, ListedBlob, committed};
 use tributary_journal::{Journal, SealedBatch};
 use tributary_query::cache::Cache;
 use tributary_query::error::{Code, QueryError};
 use tributary_schemas::ids::Seq;
 use tributary_schemas::units::Hash;
+
+use super::types::blob::Blob;
 
 /// What an opening takes in the cache, beside its key: nine symbols and proofs.
 const OPENING_BYTES: usize = size_of::<HeaderOpening>() + 128;
@@ -36,8 +38,8 @@ impl Openings {
     ///
     /// # Errors
     /// `store_unavailable`, `corrupt`.
-    pub(crate) async fn of(&self, blob: &BlobRecord, seq: Seq) -> Result<Arc<HeaderOpening>, QueryError> {
-        let key = (blob.blob_id, seq);
+    pub(crate) async fn of(&self, blob: &Blob, seq: Seq) -> Result<Arc<HeaderOpening>, QueryError> {
+        let key = (blob.listed.blob_id, seq);
         if let Some(kept) = self.kept.get(&key) {
             return Ok(kept);
         }
@@ -46,8 +48,8 @@ impl Openings {
         if let Some(kept) = self.kept.get(&key) {
             return Ok(kept);
         }
-        let (_, committed) = committed(&blob.certificate.bytes)?;
-        let batches = self.batches(blob).await?;
+        let (_, committed) = committed(&blob.record().await?.certificate.bytes)?;
+        let batches = self.batches(&blob.listed).await?;
         let (committer, kept) = (Arc::clone(&self.committer), Arc::clone(&self.kept));
         // It goes on when nobody waits any more, and is kept: who asks again finds it.
         let made = tokio::task::spawn_blocking(move || {
@@ -62,7 +64,7 @@ impl Openings {
     }
 
     /// The batches of a blob, no more than fill one.
-    async fn batches(&self, blob: &BlobRecord) -> Result<Vec<SealedBatch>, QueryError> {
+    async fn batches(&self, blob: &ListedBlob) -> Result<Vec<SealedBatch>, QueryError> {
         let mut batches = Vec::new();
         for seq in (blob.first_seq.get()..=blob.last_seq.get()).filter_map(Seq::new) {
             batches.push(self.journal.read(blob.partition, seq).await?);

@@ -12,6 +12,7 @@ use tributary_schemas::ids::{Partition, Seq};
 use super::as_of::AsOfInput;
 use super::batches::{Batches, OpenBatch};
 use super::openings::Openings;
+use super::records::Records;
 use super::settings::Settings;
 use super::waves::{Load, Waves};
 use tributary_query::engine::{AsOf, Engine};
@@ -29,6 +30,7 @@ pub(crate) struct Shared {
     pub(crate) waves: Arc<Waves>,
     batches: Arc<Batches>,
     openings: Arc<Openings>,
+    records: Arc<Records>,
     version: String,
     plans: AtomicU64,
     moving: AtomicBool,
@@ -40,6 +42,14 @@ pub(crate) struct Shared {
     readers: AtomicU64,
 }
 
+/// What requests read and keep for each other.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    pub(crate) batches: Arc<Batches>,
+    pub(crate) openings: Arc<Openings>,
+    pub(crate) records: Arc<Records>,
+}
+
 /// One request and its readers.
 pub(crate) struct Request {
     shared: Arc<Shared>,
@@ -48,12 +58,14 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    pub(crate) fn new(engine: Arc<Engine>, batches: Arc<Batches>, openings: Arc<Openings>, settings: &Settings) -> Self {
+    pub(crate) fn new(engine: Arc<Engine>, kept: Kept, settings: &Settings) -> Self {
+        let Kept { batches, openings, records } = kept;
         let shared = Shared {
             engine,
             waves: Arc::default(),
             batches,
             openings,
+            records,
             version: settings.version.clone(),
             plans: AtomicU64::new(0),
             moving: AtomicBool::new(false),
@@ -233,6 +245,11 @@ impl Reader {
     /// The value of a key, loaded with the others that the request waits for.
     pub(crate) async fn get<K: Load>(self: &Arc<Self>, key: K) -> Result<Option<K::Value>, QueryError> {
         self.shared.waves.get(self, key).await
+    }
+
+    /// The records of blobs.
+    pub(crate) fn records(&self) -> &Records {
+        &self.shared.records
     }
 
     /// The openings of headers.

@@ -13,7 +13,8 @@ use super::listing::{KeyType, Listing, SortKey};
 use super::page::{Page, PageArgs};
 use super::reader::{Reader, Request};
 use super::rows::Row;
-use super::types::event::{Batch, Blob};
+use super::types::blob::Blob;
+use super::types::event::Batch;
 use tributary_query::error::{Code, QueryError};
 use tributary_query::sql_text::{SqlText, long};
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_graphql::parser::parse_query;
 use async_graphql::parser::types::{ExecutableDocument, OperationType};
 use async_graphql::{EmptyMutation, PathSegment, Response, ServerError, Variables};
 use futures::future::{BoxFuture, FutureExt};
@@ -17,9 +18,11 @@ use super::batches::Batches;
 use super::document::{self, Shape};
 use super::kept;
 use super::metrics::Metrics;
+use super::nulls;
 use super::openings::Openings;
 use super::query_root::Query;
-use super::reader::Request;
+use super::reader::{Kept, Request};
+use super::records::Records;
 use super::root;
 use super::settings::Settings;
 use super::subscription::Subscription;
@@ -72,22 +75,30 @@ pub struct Answer {
 /// A request that passed all checks.
 pub struct Checked {
     document: ExecutableDocument,
-    operation_name: Option<String>,
     variables: Variables,
-    /// Whether selections of it can come out empty.
-    kept: bool,
+    written: Written,
     /// What kind of operation it is.
     pub(crate) kind: OperationType,
+}
+
+/// What a client wrote, by which the executor's answer is put right.
+#[derive(Clone)]
+struct Written {
+    text: Arc<str>,
+    operation_name: Option<String>,
+    /// Whether selections of it can come out empty.
+    kept: bool,
+    /// Whether its answers say where to go on.
+    is_followed: bool,
 }
 
 /// Answers GraphQL requests.
 pub struct Graphql {
     pub(crate) engine: Arc<Engine>,
-    batches: Arc<Batches>,
-    openings: Arc<Openings>,
+    kept: Kept,
     metrics: Metrics,
     schema: Schema,
-    shape: Shape,
+    shape: Arc<Shape>,
     inputs: Inputs,
     admission: Admission,
     persisted: Cache<[u8; 32], Arc<str>>,
@@ -108,11 +119,10 @@ impl Graphql {
         let (at_once, bytes) = (settings.openings_at_once_max, settings.openings_cache_max);
         let openings = Openings::new(Arc::clone(engine.journal()), committer, at_once, bytes);
         Arc::new(Self {
-            batches: Arc::new(batches),
-            openings: Arc::new(openings),
+            kept: Kept { batches: Arc::new(batches), openings: Arc::new(openings), records: Arc::new(Records::new()) },
             closing: watch::Sender::new(false),
             metrics: Metrics::default(),
-            shape: Shape::of(&sdl),
+            shape: Arc::new(Shape::of(&sdl)),
             inputs: Inputs::of(&sdl),
             schema,
             admission: Admission::with(settings.requests_max, settings.requests_waiting_max, metrics),
@@ -141,8 +151,7 @@ impl Graphql {
     }
 
     fn request(&self) -> Arc<Request> {
-        let (batches, openings) = (Arc::clone(&self.batches), Arc::clone(&self.openings));
-        Arc::new(Request::new(Arc::clone(&self.engine), batches, openings, &self.settings))
+        Arc::new(Request::new(Arc::clone(&self.engine), self.kept.clone(), &self.settings))
     }
 
     /// Judges a request without running it.
@@ -161,7 +170,9 @@ impl Graphql {
             root::settle(&mut document, ask.operation_name.as_deref())?;
         }
         let kept = kept::keep(&mut document);
-        Ok(Checked { document, operation_name: ask.operation_name, variables, kind, kept })
+        let is_followed = kind == OperationType::Subscription;
+        let written = Written { text, operation_name: ask.operation_name, kept, is_followed };
+        Ok(Checked { document, variables, written, kind })
     }
 
     /// The document, which the request may name by its hash.
@@ -203,7 +214,7 @@ impl Graphql {
             Err(error) => return Answer::refused(error),
         };
         let request = self.request();
-        let kept = checked.kept;
+        let written = checked.written.clone();
         let run = Driver::new(Arc::clone(request.waves())).run(self.schema.execute(prepared(checked, &request)));
         let Ok(response) = tokio::time::timeout_at(deadline, run).await else {
             let limit: Duration = self.settings.request_timeout;
@@ -213,27 +224,22 @@ impl Graphql {
         self.metrics.seconds.observe(began.elapsed().as_secs_f64());
         #[allow(clippy::cast_precision_loss)] // a few
         self.metrics.plans.observe(request.plans() as f64);
-        Answer { fixed, plans: request.plans(), ..Answer::of(response, kept) }
+        Answer { fixed, plans: request.plans(), ..Answer::of(response, &written, &self.shape) }
     }
 
     /// Runs a subscription; its answers come until it or its reader ends.
     pub fn follow(&self, checked: Checked) -> BoxStream<'static, Answer> {
         let request = self.request();
-        let kept = checked.kept;
+        let (written, shape) = (checked.written.clone(), Arc::clone(&self.shape));
         let answers = self.schema.execute_stream(prepared(checked, &request));
         let answers = Driver::new(Arc::clone(request.waves())).run_stream(Box::pin(answers));
-        let answers = answers.map(move |response| {
-            let mut answer = Answer::of(response, kept);
-            answer.cursor = answer.body.get_mut("data").and_then(root::take_cursor);
-            answer
-        });
-        answers.boxed()
+        answers.map(move |response| Answer::of(response, &written, &shape)).boxed()
     }
 }
 
 fn prepared(checked: Checked, request: &Arc<Request>) -> async_graphql::Request {
     let mut prepared = async_graphql::Request::new("").variables(checked.variables).data(Arc::clone(request));
-    if let Some(name) = checked.operation_name {
+    if let Some(name) = checked.written.operation_name {
         prepared = prepared.operation_name(name);
     }
     prepared.set_parsed_query(checked.document);
@@ -258,7 +264,7 @@ impl Answer {
         Self { body, refused: Some(error), fixed: false, plans: 0, cursor: None }
     }
 
-    fn of(response: Response, kept: bool) -> Self {
+    fn of(response: Response, written: &Written, shape: &Shape) -> Self {
         let mut errors: Vec<Value> = response.errors.iter().map(error).collect();
         // Validation tells some twice.
         errors.dedup();
@@ -271,11 +277,18 @@ impl Answer {
             return Self { body: json!({ "errors": errors }), refused: Some(refused), fixed: false, plans: 0, cursor: None };
         }
         let mut data = response.data.into_json().unwrap_or(Value::Null);
-        if kept {
+        if written.kept {
             kept::strip(&mut data);
         }
+        let cursor = if written.is_followed { root::take_cursor(&mut data) } else { None };
+        if !errors.is_empty()
+            && let Ok(document) = parse_query(&written.text)
+        {
+            let paths = response.errors.iter().filter(|error| !error.path.is_empty()).map(|error| error.path.as_slice());
+            nulls::put(&mut data, shape, (&document, written.operation_name.as_deref()), paths);
+        }
         let body = if errors.is_empty() { json!({ "data": data }) } else { json!({ "data": data, "errors": errors }) };
-        Self { body, refused: None, fixed: false, plans: 0, cursor: None }
+        Self { body, refused: None, fixed: false, plans: 0, cursor }
     }
 }
 

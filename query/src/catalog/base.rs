@@ -8,6 +8,7 @@ use datafusion::catalog::{SchemaProvider, TableProvider};
 use datafusion::common::Result;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::session_state::SessionState;
+use futures::FutureExt;
 use tokio::sync::OnceCell;
 use tributary_da::{Blobs, Certificates};
 use tributary_indexer::{LakeFile, Snapshot};
@@ -98,7 +99,7 @@ impl BaseTables {
 
     /// The closed epochs when a table of settlement was first named.
     pub(crate) async fn closed_epochs(&self) -> Result<&Arc<ClosedEpochs>, QueryError> {
-        self.closed.get_or_try_init(|| self.read_epochs()).await
+        self.closed.get_or_try_init(|| self.read_epochs().boxed()).await
     }
 
     async fn read_epochs(&self) -> Result<Arc<ClosedEpochs>, QueryError> {

@@ -6,13 +6,15 @@ use arrow::array::{ArrayRef, Int32Builder, Int64Builder, RecordBatch, StringArra
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Result;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::common::{DFSchema, Result};
 use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::Expr;
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::physical_plan::{ExecutionPlan, PhysicalExpr};
 use futures::{StreamExt, TryStreamExt, stream};
 use tributary_da::{Blobs, Certificates, ListedBlob};
 
@@ -65,26 +67,54 @@ impl TableProvider for BlobsTable {
         TableType::View
     }
 
+    /// Rows are tested before their certificates are read.
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        let tested = |filter: &&Expr| match filter.column_refs().iter().any(|column| column.name == "certificate") {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(tested).collect())
+    }
+
     async fn scan(
         &self,
-        _state: &dyn Session,
+        state: &dyn Session,
         projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
+        filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let is_wanted = projection.is_none_or(|columns| columns.contains(&CERTIFICATE));
         let certificates = is_wanted.then(|| Arc::clone(&self.certificates));
-        let rows = Arc::new(Rows { blobs: Arc::clone(&self.blobs), certificates });
+        let test = match conjunction(filters.iter().cloned()).filter(|_| is_wanted) {
+            Some(test) => Some(state.create_physical_expr(test, &DFSchema::try_from(Arc::clone(&SCHEMA))?)?),
+            None => None,
+        };
+        let rows = Arc::new(Rows { blobs: Arc::clone(&self.blobs), test, certificates, limit });
         Ok(Arc::new(StreamingTableExec::try_new(Arc::clone(&SCHEMA), vec![rows], projection, None, false, limit)?))
     }
 }
 
 /// Makes rows as they are asked for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Rows {
     blobs: Arc<Blobs>,
+    /// What is known of the rows that are wanted.
+    test: Option<Arc<dyn PhysicalExpr>>,
     /// `None`: nobody asks for them, and their column stays empty.
     certificates: Option<Arc<Certificates>>,
+    /// So many rows are enough.
+    limit: Option<usize>,
+}
+
+impl Rows {
+    /// Those of these blobs whose rows are wanted.
+    fn wanted(&self, listed: Vec<ListedBlob>) -> Result<Vec<ListedBlob>> {
+        let Some(test) = &self.test else { return Ok(listed) };
+        let rows = rows_of(&listed, &vec![String::new(); listed.len()])?;
+        let wanted = test.evaluate(&rows)?.into_array(listed.len())?;
+        let wanted = as_boolean_array(&wanted)?;
+        Ok(listed.into_iter().zip(wanted).filter(|(_, wanted)| *wanted == Some(true)).map(|(blob, _)| blob).collect())
+    }
 }
 
 impl PartitionStream for Rows {
@@ -93,11 +123,18 @@ impl PartitionStream for Rows {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (blobs, certificates) = (Arc::clone(&self.blobs), self.certificates.clone());
-        let step = if certificates.is_some() { ROWS_WITH_CERTIFICATES } else { ROWS };
-        let rows = stream::iter((0..blobs.len()).step_by(step)).then(move |start| {
-            let (listed, certificates) = (blobs.from(start).take(step).copied().collect::<Vec<_>>(), certificates.clone());
+        let rows = self.clone();
+        let step = match (&self.certificates, &self.test) {
+            (Some(_), None) => ROWS_WITH_CERTIFICATES,
+            _ => ROWS,
+        };
+        // With a test more rows may be needed than are wanted.
+        let step = self.limit.filter(|_| self.test.is_none()).map_or(step, |limit| step.min(limit.max(1)));
+        let rows = stream::iter((0..self.blobs.len()).step_by(step)).then(move |start| {
+            let listed = rows.wanted(rows.blobs.from(start).take(step).copied().collect());
+            let certificates = rows.certificates.clone();
             async move {
+                let listed = listed?;
                 let texts = match certificates {
                     Some(certificates) => texts_of(&certificates, &listed).await?,
                     None => vec![String::new(); listed.len()],

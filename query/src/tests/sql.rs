@@ -120,6 +120,9 @@ async fn certificates_are_read_again_by_who_asks_for_them_alone() {
     object_store::ObjectStoreExt::delete(&world.store, &first).await.unwrap();
     let ids = session.collect("SELECT blob_id FROM blobs ORDER BY partition, first_seq").await.unwrap();
     assert_eq!(texts(&objects(&ids)), rows.iter().map(|row| row["blob_id"].as_str().unwrap().to_owned()).collect::<Vec<_>>());
+    // Nor does who asks for those of other blobs.
+    let other = "SELECT certificate FROM blobs WHERE partition = 1 AND first_seq <= 0 AND last_seq >= 0";
+    assert_eq!(objects(&session.collect(other).await.unwrap()), [json!({"certificate": rows[1]["certificate"]})]);
     let error = session.collect("SELECT max(certificate) FROM blobs").await.unwrap_err();
     assert!(error.code == Code::Corrupt && error.message.contains(first.as_ref()), "{error}");
 }

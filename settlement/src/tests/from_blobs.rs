@@ -328,7 +328,8 @@ async fn a_wrong_certificate_is_refused_before_the_target_is_touched() {
     let nowhere = rebuild(named, &target).await.unwrap_err();
     assert_eq!(nowhere.code(), "settlement_unavailable", "{nowhere}");
     let text = nowhere.to_string();
-    assert!(text.starts_with("the payload da/blobs/0x") && text.contains("looked for in a store in memory"), "{text}");
+    assert!(text.starts_with("the payload da/blobs/0x") && text.contains("the archive does not have it"), "{text}");
+    assert!(text.contains("looked for in a store in memory"), "{text}");
     assert!(objects(&target, "").await.is_empty());
     let missing = source(&memory(), None).client.retrieve(&wanted).await.unwrap_err();
     assert!(matches!(missing, DaError::Missing { .. }), "{missing}");

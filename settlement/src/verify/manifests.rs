@@ -96,9 +96,10 @@ async fn next_page(sources: &Sources, recorded: &[ManifestRecord]) -> Result<Opt
 }
 
 /// The blobs that a manifest lists, with their certificates.
-async fn beginning_in(sources: &Sources, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, DaError> {
+async fn beginning_in(sources: &Sources, after: &Cut, cut: &Cut) -> Result<Vec<BlobRecord>, SettlementError> {
     let listed = sources.certificates.beginning_in(after, cut).await?;
-    sources.certificates.records(listed.into_iter()).try_collect().await
+    let records = sources.certificates.records(listed.into_iter()).try_collect().await;
+    records.map_err(|error| Invariant::D1.name_in(error.into()))
 }
 
 fn closing(sources: &Sources, epoch: &EpochRecord, root: Hash) -> Closing {

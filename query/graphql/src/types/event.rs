@@ -1,10 +1,9 @@
-//! Events as recorded, their batches and the blobs that hold these.
+//! Events as recorded, and their batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::{ID, InputObject, Object, Value};
-use tributary_da::{BlobRecord, ListedBlob};
 use tributary_journal::Header;
 use tributary_schemas::cloudevents;
 use tributary_schemas::event::{Draft, EventType};
@@ -13,13 +12,13 @@ use tributary_schemas::ids::Timestamp;
 use super::super::batches::OpenBatch;
 use super::super::connection::Listed;
 use super::super::filters::{All, StringFilter, TimeFilter, Where, combine};
-use super::super::global_id::GlobalId;
-use super::super::global_id::Place;
+use super::super::global_id::{GlobalId, Place};
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::reader::Reader;
 use super::super::rows::{Row, rows};
 use super::super::scalars::{DateTime, Hash, Json, Long};
 use super::super::waves::Load;
+use super::blob::Blob;
 use super::finality::{Finality, finality_of_event};
 use super::proof::EventProof;
 use tributary_query::error::{Code, QueryError};
@@ -324,69 +323,5 @@ impl Batch {
 
     async fn blob(&self) -> Result<Option<Blob>, QueryError> {
         Blob::of_batch(&self.reader, &self.header).await
-    }
-}
-
-/// A run of batches as it was dispersed, with its certificate.
-#[derive(Clone)]
-pub struct Blob {
-    pub(crate) reader: Arc<Reader>,
-    pub(crate) listed: ListedBlob,
-}
-
-impl Blob {
-    /// The blob that holds a batch, once it is certified.
-    pub(crate) async fn of_batch(reader: &Arc<Reader>, header: &Header) -> Result<Option<Self>, QueryError> {
-        reader.note_moving();
-        let listed = reader.session().blob_of(header.partition, header.seq).await?;
-        Ok(listed.map(|listed| Self { reader: Arc::clone(reader), listed }))
-    }
-
-    /// With its certificate.
-    pub(crate) async fn record(&self) -> Result<BlobRecord, QueryError> {
-        self.reader.session().blob_record(&self.listed).await
-    }
-}
-
-#[Object]
-impl Blob {
-    pub(crate) async fn id(&self) -> ID {
-        GlobalId::Blob(self.listed.partition, self.listed.first_seq).encode()
-    }
-
-    async fn partition(&self) -> i32 {
-        self.listed.partition.as_i32()
-    }
-
-    async fn first_seq(&self) -> Long {
-        Long(self.listed.first_seq.as_i64())
-    }
-
-    async fn last_seq(&self) -> Long {
-        Long(self.listed.last_seq.as_i64())
-    }
-
-    async fn bytes(&self) -> Long {
-        Long(i64::try_from(self.listed.payload_bytes).unwrap_or(i64::MAX))
-    }
-
-    async fn commitment(&self) -> String {
-        hex(&self.listed.commitment)
-    }
-
-    async fn certificate(&self) -> Result<String, QueryError> {
-        Ok(hex(&self.record().await?.certificate.bytes))
-    }
-
-    async fn backend(&self) -> &str {
-        self.listed.backend
-    }
-
-    async fn certified_at(&self) -> DateTime {
-        DateTime(self.listed.certified_at)
-    }
-
-    async fn expires_at(&self) -> Option<DateTime> {
-        self.listed.expires_at.map(DateTime)
     }
 }

@@ -13,8 +13,7 @@ use super::super::filters::{
     AddressFilter, All, BooleanFilter, HashFilter, LongFilter, OrderDirection, StringFilter, TimeFilter, WeiFilter, Where,
     combine,
 };
-use super::super::global_id::GlobalId;
-use super::super::global_id::Place;
+use super::super::global_id::{GlobalId, Place};
 use super::super::listing::{KeyType, Listing, SortKey};
 use super::super::page::PageArgs;
 use super::super::reader::{Reader, Request};

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod attribution;
+pub(crate) mod blob;
 pub(crate) mod contribution;
 pub(crate) mod datanet;
 pub(crate) mod epoch;

@@ -9,7 +9,7 @@ use tributary_journal::merkle::event_leaf;
 use super::super::batches::OpenBatch;
 use super::super::reader::Reader;
 use super::super::scalars::Hash;
-use super::event::Blob;
+use super::blob::Blob;
 use tributary_query::error::QueryError;
 use tributary_query::hex;
 
@@ -56,7 +56,7 @@ impl EventProof {
     async fn opening(&self) -> Result<Option<HeaderOpening>, QueryError> {
         let header = &self.batch.header;
         let Some(blob) = Blob::of_batch(&self.reader, header).await? else { return Ok(None) };
-        Ok(Some(HeaderOpening(self.reader.openings().of(&blob.record().await?, header.seq).await?)))
+        Ok(Some(HeaderOpening(self.reader.openings().of(&blob, header.seq).await?)))
     }
 }
 

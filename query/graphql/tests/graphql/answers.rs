@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use tributary_da::EventProof;
 use tributary_schemas::event::Event;
+use tributary_schemas::ids::{Partition, Seq};
 use tributary_schemas::units::keccak256;
 
 use super::ask::{answer, code, data, graphql, none};
@@ -286,4 +287,76 @@ async fn an_object_of_which_nothing_is_selected_is_empty_and_not_null() {
     let found = data(&graphql, query, json!({"yes": true})).await;
     assert_eq!(found, json!({"meta": {}, "search": [{}], "node": null}));
     assert_eq!(data(&graphql, "{ meta @skip(if: true) { cut } }", none()).await, json!({}));
+}
+
+#[tokio::test]
+async fn the_certificate_of_a_blob_is_read_once_and_fails_alone_if_it_is_gone() {
+    let world = World::new(2).await;
+    world.add((0..12).map(|n| inference(&format!("i{n}"), "dev", "5"))).await;
+    world.publish().await;
+    let graphql = graphql(&world);
+    let blobs = "{ blobs { nodes { id partition certificate } } }";
+    let nodes = data(&graphql, blobs, none()).await["blobs"]["nodes"].clone();
+    let ids: Vec<Value> = nodes.as_array().unwrap().iter().map(|node| node["id"].clone()).collect();
+    assert_eq!(ids.len(), 2);
+    for partition in [0, 1] {
+        let name = tributary_da::names::certificate(Partition::new(partition).unwrap(), Seq::FIRST);
+        object_store::ObjectStoreExt::delete(&world.store, &name).await.unwrap();
+        assert_eq!(data(&graphql, blobs, none()).await["blobs"]["nodes"], nodes, "they are kept");
+        // Another one has kept nothing.
+        let other = super::ask::graphql(&world);
+        let one = "query($id: ID!) { node(id: $id) { ... on Blob { certificate } } }";
+        let gone = code(&other, one, json!({"id": ids[partition as usize]})).await;
+        assert_eq!(gone, "corrupt");
+        if partition == 0 {
+            let there = data(&other, one, json!({"id": ids[1]})).await;
+            assert_eq!(there["node"]["certificate"], nodes[1]["certificate"]);
+            // Both in one wave.
+            let both =
+                answer(&other, "query($ids: [ID!]!) { nodes(ids: $ids) { ... on Blob { certificate } } }", json!({"ids": ids}))
+                    .await;
+            assert_eq!(both.body["data"]["nodes"][1]["certificate"], nodes[1]["certificate"], "{}", both.body);
+            assert_eq!(both.body["data"]["nodes"][0], Value::Null, "{}", both.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_fails_is_null_and_what_may_not_be_null_takes_the_nearest_thing_around_it_with_it() {
+    let world = World::new(1).await;
+    world.add([inference("i1", "dev", "5"), inference("i2", "dev", "5")]).await;
+    world.publish().await;
+    let name = tributary_da::names::certificate(Partition::new(0).unwrap(), Seq::FIRST);
+    let graphql = graphql(&world);
+    // The session remembers the blob, whose record is gone.
+    data(&graphql, "{ blobs { totalCount } }", none()).await;
+    object_store::ObjectStoreExt::delete(&world.store, &name).await.unwrap();
+    for (query, expected) in [
+        // `certificate` is String!, `blob` may be null.
+        ("{ batch(partition: 0, seq: 0) { seq blob { backend certificate } } }", json!({"batch": {"seq": 0, "blob": null}})),
+        ("{ b: batch(partition: 0, seq: 0) { seq x: blob { certificate } } }", json!({"b": {"seq": 0, "x": null}})),
+        (
+            "{ batch(partition: 0, seq: 0) { ...F ...G } } fragment F on Batch { blob { c: certificate } } fragment G on Batch { blob { backend } seq }",
+            json!({"batch": {"seq": 0, "blob": null}}),
+        ),
+        // The nodes of a list may not be null, nor may the list.
+        ("{ meta { cut } blobs { totalCount nodes { certificate } } }", json!(null)),
+        (
+            "{ batches { totalCount nodes { seq blob { ... { certificate } } } } }",
+            json!({"batches": {"totalCount": 1, "nodes": [{"seq": 0, "blob": null}]}}),
+        ),
+    ] {
+        let answer = answer(&graphql, query, none()).await;
+        assert_eq!(answer.body["errors"][0]["extensions"]["code"], "corrupt", "{query}: {}", answer.body);
+        assert_eq!(answer.body["data"], expected, "{query}");
+    }
+    let id = data(&graphql, "{ blobs { nodes { id } } }", none()).await["blobs"]["nodes"][0]["id"].clone();
+    let both = "query($id: ID!) { node(id: $id) { __typename ... on Event { key } ... on Blob { certificate } } nodes(ids: [$id, \"x\"]) { ... on Blob { certificate } } }";
+    let found = answer(&graphql, both, json!({"id": id})).await;
+    assert_eq!(found.body["data"], json!({"node": null, "nodes": [null, null]}), "{}", found.body);
+    // A field that may be null fails alone, and is there.
+    world.add([feedback(1, "i1", 0.5), feedback(1, "i2", 0.0)]).await;
+    let one = answer(&graphql, "{ e: event(source: \"/test\", eventId: \"f-1\") { key } __typename }", none()).await;
+    assert_eq!(one.body["errors"][0]["extensions"]["code"], "ambiguous_event", "{}", one.body);
+    assert_eq!(one.body["data"], json!({"e": null, "__typename": "Query"}));
 }
