@@ -34,6 +34,7 @@ pub(crate) struct Work {
 
 /// The rows of a query under way. Dropping it ends the query.
 pub struct Running {
+    threads: Handle,
     schema: SchemaRef,
     batches: mpsc::Receiver<Message>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -110,6 +111,7 @@ impl Work {
                 Err(error)
             }
             Ok(schema) => Ok(Running {
+                threads: threads.clone(),
                 schema,
                 batches,
                 deadline: deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline))),
@@ -167,6 +169,11 @@ fn timeout() -> QueryError {
 }
 
 impl Running {
+    /// The threads that it runs on, for what is done with its rows.
+    pub(crate) fn threads(&self) -> &Handle {
+        &self.threads
+    }
+
     /// When the query must have ended.
     pub(crate) fn until(&self) -> Option<Instant> {
         self.until

@@ -77,7 +77,7 @@ enum Chunk {
     End,
 }
 
-/// Encodes on the threads of queries, and gives the body once its first chunk is there: a failure before that is an error with
+/// Encodes on the threads of the query, so that a lookup waits here for no other either, and gives the body once its first chunk is there: a failure before that is an error with
 /// a status of its own; one after it breaks the transfer off.
 async fn answer(engine: &Arc<Engine>, rows: Running, encoder: Box<dyn Encoder>) -> Result<Body, QueryError> {
     let until = rows.until();
@@ -85,7 +85,8 @@ async fn answer(engine: &Arc<Engine>, rows: Running, encoder: Box<dyn Encoder>) 
     let end = rows.end_on_drop();
     let (send, mut chunks) = mpsc::channel(CHUNKS_WAITING_MAX);
     let sink = Sink { engine: Arc::clone(engine), send, until };
-    engine.threads()?.spawn(sink.run(rows, encoder));
+    let threads = rows.threads().clone();
+    threads.spawn(sink.run(rows, encoder));
     let first = match chunks.recv().await {
         Some(Chunk::Failed(error)) => return Err(error),
         Some(first) => first,

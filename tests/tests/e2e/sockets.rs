@@ -154,8 +154,7 @@ async fn lookup_median(server: &Server, ids: &[String]) -> Outcome<Duration> {
         times.push(started.elapsed());
         ensure(answer["inference"].is_object(), || format!("{id}: {answer:.300}"))?;
     }
-    times.sort_unstable();
-    Ok(times[times.len() / 2])
+    median(times)
 }
 
 /// The same of lookups by SQL.
@@ -167,14 +166,21 @@ async fn sql_lookup_median(server: &Server, ids: &[String]) -> Outcome<Duration>
         times.push(started.elapsed());
         ensure(rows.len() == 1, || format!("inference {id} has {} rows", rows.len()))?;
     }
+    median(times)
+}
+
+/// The median of times of which none is that of a lookup that waited for something else.
+fn median(mut times: Vec<Duration>) -> Outcome<Duration> {
     times.sort_unstable();
+    let slowest = times[times.len() - 1];
+    ensure(slowest < Duration::from_secs(5), || format!("a lookup took {slowest:?}"))?;
     Ok(times[times.len() / 2])
 }
 
 /// As many runaway queries as are let in share what lookups leave them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runaway_queries_do_not_slow_lookups() -> Outcome {
-    const SLACK: Duration = Duration::from_millis(20);
+    const SLACK: Duration = Duration::from_millis(60);
     const ATTEMPTS: usize = 5;
     let mut server = Server::fresh(Options::quick(4).with("QUERY__TIMEOUT_MS", "20000")).await?;
     server.send(&worlds::flywheel()?.epochs[0].lines).await?.expect_code(0)?;
@@ -192,6 +198,7 @@ async fn runaway_queries_do_not_slow_lookups() -> Outcome {
         // Other tests may have the processors for a while.
         for _ in 0..ATTEMPTS {
             let took = (lookup_median(&server, &ids).await?, sql_lookup_median(&server, &ids).await?);
+            // Those that are over slow nobody, and a lookup that waited for their end must not count.
             if metric(&server, "tributary_query_running").await? < 8 {
                 break;
             }
