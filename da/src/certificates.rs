@@ -22,8 +22,6 @@ use crate::record::BlobRecord;
 
 /// How often [`Certificates::wait_for`] looks for records that another process wrote.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// How many partitions are looked at at the same time.
-const PARTITIONS_AT_ONCE: usize = 8;
 /// How many records are read at the same time where many are wanted.
 const READ_AT_ONCE: usize = 32;
 
@@ -169,19 +167,11 @@ impl Certificates {
     }
 
     async fn refresh(&self, known: &mut BTreeMap<Partition, Arc<Prefix>>) -> Result<(), DaError> {
-        let listed = partitions(&self.store, names::CERTIFICATES).await?.into_iter();
-        let prefixes: Vec<_> = listed.map(|partition| (partition, known.get(&partition).cloned().unwrap_or_default())).collect();
-        let extended = stream::iter(prefixes).map(|(partition, mut prefix)| async move {
-            let read = self.extend(partition, &mut prefix).await;
-            (partition, prefix, read)
-        });
-        let mut extended = std::pin::pin!(extended.buffered(PARTITIONS_AT_ONCE));
-        let mut all = Ok(());
-        while let Some((partition, prefix, read)) = extended.next().await {
-            known.insert(partition, prefix);
-            all = all.and(read);
+        // In place: what was read stays known, however this ends.
+        for partition in partitions(&self.store, names::CERTIFICATES).await? {
+            self.extend(partition, known.entry(partition).or_default()).await?;
         }
-        all
+        Ok(())
     }
 
     /// The name of the next record follows from the last, so no listing is needed and a gap ends the prefix by itself. Only who begins

@@ -275,7 +275,9 @@ impl<'a> Judge<'a> {
         let name = field.name.node.as_str();
         let leads = self.shape.fields.get(parent).and_then(|fields| fields.get(name));
         let each = match (parent, name) {
-            ("Event", "raw" | "data" | "attributes" | "proof") | ("Account", "claim") => self.settings.heavy_cost,
+            ("Event", "raw" | "data" | "attributes" | "proof") | ("Account", "claim") | ("Blob", "certificate") => {
+                self.settings.heavy_cost
+            }
             ("EventProof", "opening") => self.settings.opening_cost,
             _ => 1,
         };

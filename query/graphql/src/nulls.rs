@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use async_graphql::parser::types::{BaseType, ExecutableDocument, Field, OperationType, Selection, SelectionSet};
+use async_graphql::parser::types::{BaseType, ExecutableDocument, Field, OperationType, Selection, SelectionSet, Type};
 use async_graphql::{Name, PathSegment};
 use serde_json::{Map, Value};
 
@@ -71,7 +71,8 @@ impl<'d> Rules<'d> {
             _ if failures.here => true,
             BaseType::Named(_) => self.in_object(value, selected, failures),
             BaseType::List(item) => failures.in_items.iter().any(|(index, failures)| {
-                let Some(found) = value.get_mut(index) else { return false };
+                // A list that is not there has failed as a whole.
+                let Some(found) = value.get_mut(index) else { return value.is_null() };
                 let is_null = self.in_value(found, &item.base, selected, failures);
                 if is_null {
                     *found = Value::Null;
@@ -88,17 +89,21 @@ impl<'d> Rules<'d> {
         }
         let Value::Object(members) = value else { return false };
         failures.in_fields.iter().any(|(name, failures)| {
-            let mut fields = Vec::new();
-            selected.iter().for_each(|on| self.collect(on, name, &mut fields));
-            let Some(ty) = fields.iter().find_map(|(on, field)| self.shape.type_of(on, &field.name.node)) else { return false };
-            let within = named(&ty.base);
-            let below: Vec<On<'d>> = fields.iter().map(|(_, field)| (within.to_string(), &field.selection_set.node)).collect();
+            let mut found = Vec::new();
+            selected.iter().for_each(|on| self.collect(on, name, &mut found));
+            // On types that exclude each other fields of one name may have several types, of one shape.
+            let types = |(on, field): (String, &'d Field)| Some((self.shape.type_of(&on, &field.name.node)?, field));
+            let fields: Vec<(&Type, &Field)> = found.into_iter().filter_map(types).collect();
+            let Some((ty, _)) = fields.first() else { return false };
+            let may_be_null = fields.iter().all(|(ty, _)| ty.nullable);
+            let below: Vec<On<'d>> =
+                fields.iter().map(|(ty, field)| (named(&ty.base).to_string(), &field.selection_set.node)).collect();
             let member = members.entry(name.clone()).or_insert(Value::Null);
             let is_null = self.in_value(member, &ty.base, &below, failures);
             if is_null {
                 *member = Value::Null;
             }
-            is_null && !ty.nullable
+            is_null && !may_be_null
         })
     }
 

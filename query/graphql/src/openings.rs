@@ -43,12 +43,14 @@ impl Openings {
         if let Some(kept) = self.kept.get(&key) {
             return Ok(kept);
         }
+        // Before the place is taken: the record comes with a wave of the request, and nobody else is to wait for that.
+        let record = blob.record().await?;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|error| internal(&error))?;
         // Whoever had the place before may have made it.
         if let Some(kept) = self.kept.get(&key) {
             return Ok(kept);
         }
-        let (_, committed) = committed(&blob.record().await?.certificate.bytes)?;
+        let (_, committed) = committed(&record.certificate.bytes)?;
         let batches = self.batches(&blob.listed).await?;
         let (committer, kept) = (Arc::clone(&self.committer), Arc::clone(&self.kept));
         // It goes on when nobody waits any more, and is kept: who asks again finds it.

@@ -25,7 +25,7 @@ pub struct Settings {
     pub aliases_max: usize,
     /// Values that one operation may ask for, each field counted as often as its list may have rows.
     pub complexity_max: u64,
-    /// How many values a field counts for that opens a batch or a tree.
+    /// How many values a field counts for that opens a batch or a tree, or reads a certificate.
     pub heavy_cost: u64,
     /// How many values an opening counts for, which may have to be made first.
     pub opening_cost: u64,

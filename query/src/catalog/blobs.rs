@@ -124,10 +124,7 @@ impl PartitionStream for Rows {
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
         let rows = self.clone();
-        let step = match (&self.certificates, &self.test) {
-            (Some(_), None) => ROWS_WITH_CERTIFICATES,
-            _ => ROWS,
-        };
+        let step = if self.certificates.is_some() { ROWS_WITH_CERTIFICATES } else { ROWS };
         // With a test more rows may be needed than are wanted.
         let step = self.limit.filter(|_| self.test.is_none()).map_or(step, |limit| step.min(limit.max(1)));
         let rows = stream::iter((0..self.blobs.len()).step_by(step)).then(move |start| {

@@ -354,6 +354,12 @@ async fn a_field_that_fails_is_null_and_what_may_not_be_null_takes_the_nearest_t
     let both = "query($id: ID!) { node(id: $id) { __typename ... on Event { key } ... on Blob { certificate } } nodes(ids: [$id, \"x\"]) { ... on Blob { certificate } } }";
     let found = answer(&graphql, both, json!({"id": id})).await;
     assert_eq!(found.body["data"], json!({"node": null, "nodes": [null, null]}), "{}", found.body);
+    // Under one name on types that exclude each other lie fields of several types.
+    let names = "query($id: ID!) { nodes(ids: [$id]) { ... on Batch { x: seq } ... on Event { y: batch { z: seq } }
+        ... on Blob { y: id x: lastSeq z: certificate } } }";
+    let found = answer(&graphql, names, json!({"id": id})).await;
+    assert_eq!(found.body["errors"][0]["path"], json!(["nodes", 0, "z"]), "{}", found.body);
+    assert_eq!(found.body["data"], json!({"nodes": [null]}), "{}", found.body);
     // A field that may be null fails alone, and is there.
     world.add([feedback(1, "i1", 0.5), feedback(1, "i2", 0.0)]).await;
     let one = answer(&graphql, "{ e: event(source: \"/test\", eventId: \"f-1\") { key } __typename }", none()).await;
