@@ -67,9 +67,9 @@ impl Shape {
         Self { fields }
     }
 
-    /// The type of a field.
-    pub(crate) fn type_of(&self, on: &str, field: &str) -> Option<&Type> {
-        self.fields.get(on)?.get(field).map(|leads| &leads.ty)
+    /// The type of a field, and the name of what it leads to.
+    pub(crate) fn type_of(&self, on: &str, field: &str) -> Option<(&Type, &str)> {
+        self.fields.get(on)?.get(field).map(|leads| (&leads.ty, leads.to.as_str()))
     }
 }
 

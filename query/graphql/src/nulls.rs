@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use async_graphql::PathSegment;
 use async_graphql::parser::types::{BaseType, ExecutableDocument, Field, OperationType, Selection, SelectionSet, Type};
-use async_graphql::{Name, PathSegment};
 use serde_json::{Map, Value};
 
 use super::document::{self, Shape};
@@ -93,11 +93,11 @@ impl<'d> Rules<'d> {
             selected.iter().for_each(|on| self.collect(on, name, &mut found));
             // On types that exclude each other fields of one name may have several types, of one shape.
             let types = |(on, field): (String, &'d Field)| Some((self.shape.type_of(&on, &field.name.node)?, field));
-            let fields: Vec<(&Type, &Field)> = found.into_iter().filter_map(types).collect();
-            let Some((ty, _)) = fields.first() else { return false };
-            let may_be_null = fields.iter().all(|(ty, _)| ty.nullable);
+            let fields: Vec<((&Type, &str), &Field)> = found.into_iter().filter_map(types).collect();
+            let Some(((ty, _), _)) = fields.first() else { return false };
+            let may_be_null = fields.iter().all(|((ty, _), _)| ty.nullable);
             let below: Vec<On<'d>> =
-                fields.iter().map(|(ty, field)| (named(&ty.base).to_string(), &field.selection_set.node)).collect();
+                fields.iter().map(|((_, to), field)| ((*to).to_owned(), &field.selection_set.node)).collect();
             let member = members.entry(name.clone()).or_insert(Value::Null);
             let is_null = self.in_value(member, &ty.base, &below, failures);
             if is_null {
@@ -125,13 +125,5 @@ impl<'d> Rules<'d> {
                 }
             }
         }
-    }
-}
-
-/// The type at the bottom of lists.
-fn named(base: &BaseType) -> &Name {
-    match base {
-        BaseType::Named(name) => name,
-        BaseType::List(item) => named(&item.base),
     }
 }
